@@ -1,0 +1,61 @@
+# Each stage is a target; `make` alone lists them. CONFIG picks the run, ARGS overrides any value of it.
+CONFIG ?= configs/demo.yaml
+ARGS ?=
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python -m stages
+STAGES := data blip vqvae codes prior diffusion evaluation latents report
+
+export PROMPT
+.DEFAULT_GOAL := help
+.PHONY: help setup all demo samples test lint bench clean $(STAGES)
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
+	@echo
+	@echo '  CONFIG=configs/x.yaml picks the run (now $(CONFIG)), ARGS="--vqvae.max_steps 100" overrides its values'
+
+setup: $(READY) ## make .venv with pinned packages
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; name one: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: ## everything on the default data set: build it, train, sample, evaluate, report
+	@$(MAKE) --no-print-directory all CONFIG=configs/demo.yaml
+
+all: $(READY) ## every stage of CONFIG, in order; goes on where it was stopped
+	@$(RUN) all --config $(CONFIG) $(ARGS)
+
+data: $(READY) ## read and check captioned pictures, split them by picture
+blip: $(READY) ## fine-tune BLIP and extract text and picture features
+vqvae: $(READY) ## train the two-level VQ-VAE on pictures and joint embeddings
+codes: $(READY) ## write every picture's and caption's codes into LMDB
+prior: $(READY) ## train PixelSNAIL on the codes, given the text
+diffusion: $(READY) ## train the diffusion baseline
+evaluation: $(READY) ## score samples, baseline and controls on held-out captions
+latents: $(READY) ## PCA and t-SNE of the test codes
+report: $(READY) ## one self-contained page with every figure
+$(STAGES):
+	@$(RUN) $@ --config $(CONFIG) $(ARGS)
+
+samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"
+	@$(RUN) samples --config $(CONFIG) $(if $(value PROMPT),--samples.prompt "$$PROMPT") $(ARGS)
+
+test: $(READY) ## the whole test suite
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(READY) ## ruff (format and lint) and mypy
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+bench: $(READY) ## measure what README's performance table says
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+clean: ## remove what runs produced and the prepared data; asks first
+	@printf 'Remove everything under checkpoints/ and data/ (not .venv)? [y/N] '; read answer; \
+	if [ "$$answer" = y ]; then git clean -fdXq checkpoints data && echo removed; else echo kept; fi
