@@ -1,0 +1,127 @@
+"""The command line: `python -m stages <stage> --config configs/demo.yaml [--section.key value ...]`, nothing else."""
+
+import dataclasses
+import errno
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from stages.errors import Interrupted, StageError
+from stages.pipeline import STAGES
+
+log = logging.getLogger("stages")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one stage or `all`; the exit status: 0 done or up to date, 2 what the person can mend, 130 stopped."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    debug = "--debug" in arguments
+    verb, *rest = [argument for argument in arguments if argument != "--debug"]
+    try:
+        if verb == "all":
+            return _run_all(rest)
+        if verb not in STAGES:
+            raise StageError(f"there is no stage '{verb}'; there are: all {' '.join(STAGES)}")
+        _run_stage(verb, rest)
+        return 0
+    except StageError as error:
+        if debug:
+            raise
+        print(f"{'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from what is done", file=sys.stderr)
+        return Interrupted.exit_status
+    except OSError as error:
+        if debug:
+            raise
+        print(f"error: {_describe_os_error(error)}", file=sys.stderr)
+        return StageError.exit_status
+
+
+def _run_stage(name: str, options: list[str]) -> None:
+    from stages.workspace import Workspace
+
+    config = parse_config(name, options)
+    workspace = Workspace(config)
+    if workspace.why_stale(name) is None:
+        log.info("%s: up to date (%s)", name, workspace.directory(name))
+        return
+    for needed in STAGES[name].inputs:
+        workspace.require(needed)
+    with workspace.locked(name):
+        started = time.monotonic()
+        STAGES[name].load_run()(config, workspace)
+        log.info("%s: done in %.0f s (%s)", name, time.monotonic() - started, workspace.directory(name))
+
+
+def _run_all(options: list[str]) -> int:
+    """Every stage in order, each in a process of its own so that its memory goes back and its peak is its own."""
+    from stages.workspace import Workspace
+
+    config = parse_config("all", options)
+    for number, name in enumerate(STAGES, start=1):
+        if Workspace(config).why_stale(name) is None:
+            log.info("[%d/%d] %s: up to date", number, len(STAGES), name)
+            continue
+        log.info("[%d/%d] %s: %s", number, len(STAGES), name, STAGES[name].summary)
+        status = subprocess.run([sys.executable, "-m", "stages", name, *options], check=False).returncode
+        if status != 0:
+            return status
+    workspace = Workspace(config)
+    log.info("pictures: %s", workspace.directory("samples") / "grid.png")
+    log.info("metrics:  %s", workspace.directory("evaluation") / "metrics.json")
+    log.info("report:   %s", workspace.directory("report") / "index.html")
+    return 0
+
+
+def parse_config(verb: str, options: list[str]) -> Any:
+    """The typed config of the run from YAML and overrides.
+
+    Raises:
+        StageError: an unknown key, a wrong type or an impossible value, naming the key.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+    from stages.config import RunConfig
+
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog=f"python -m stages {verb}", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML of the run, such as configs/demo.yaml")
+    parser.add_class_arguments(RunConfig)
+    try:
+        parsed = parser.parse_args(options)
+        sources = [str(path) for path in parsed.pop("config", None) or []]
+        config = RunConfig(**vars(parser.instantiate(parsed)))
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise StageError(f"config: {_one_line(error)}") from None
+    if not sources and not config.run:
+        raise StageError("no config given; name one, such as --config configs/demo.yaml")
+    return config if config.run else dataclasses.replace(config, run=Path(sources[0]).stem)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _describe_os_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = "; free some space and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{where}{error.strerror or error}{remedy}"
+
+
+def _overview() -> str:
+    lines = ["usage: python -m stages <stage> --config configs/demo.yaml [--section.key value ...] [--debug]", ""]
+    lines += [f"  {stage.name:<11} {stage.summary}" for stage in STAGES.values()]
+    return "\n".join([*lines, f"  {'all':<11} every stage in this order", "", "options of a stage: <stage> --help"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

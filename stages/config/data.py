@@ -1,0 +1,71 @@
+"""The config section `data`: which pictures, how large, how many."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ScenesConfig:
+    """Number of drawn pictures in each split."""
+
+    train: int = 6000
+    """Pictures to learn from; some titles leave out an attribute or two."""
+    val: int = 500
+    """Pictures for validation while learning."""
+    test: int = 500
+    """Pictures for the final figures."""
+    compositions: int = 500
+    """Pictures of combinations of attribute values that no other split shows."""
+
+    def __post_init__(self) -> None:
+        for name in ("train", "val", "test", "compositions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.scenes.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class FolderConfig:
+    """Pictures and captions in a folder, after the ImageFolder convention of Hugging Face `datasets`."""
+
+    path: str = ""
+    """Folder with `metadata.jsonl` or `metadata.csv`; its columns: `file_name`, `text`, optional `group`."""
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    """How a picture becomes square: cut at the centre, framed with `background`, or stretched."""
+    background: tuple[int, int, int] = (255, 255, 255)
+    """Red, green, blue (0 to 255) seen through transparency and around padded pictures."""
+    val_fraction: float = 0.1
+    """Share of the pictures for validation."""
+    test_fraction: float = 0.1
+    """Share of the pictures for the final figures."""
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= level <= 255 for level in self.background):
+            raise ValueError(f"data.folder.background must be three numbers from 0 to 255, got {self.background}")
+        for name in ("val_fraction", "test_fraction"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"data.folder.{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.val_fraction + self.test_fraction >= 1.0:
+            share = self.val_fraction + self.test_fraction
+            raise ValueError(f"data.folder.val_fraction + test_fraction must be below 1, got {share:g}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set of a run."""
+
+    name: str = "scenes"
+    """Name of the prepared set and of its folder under `data`."""
+    source: Literal["scenes", "folder"] = "scenes"
+    """Where pictures and captions come from: drawn by the program, or a folder of pictures with captions."""
+    image_size: int = 64
+    """Side of the prepared pictures, pixels; a multiple of 8."""
+    scenes: ScenesConfig = field(default_factory=ScenesConfig)
+    folder: FolderConfig = field(default_factory=FolderConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
+            raise ValueError(f"data.name must be the name of a folder, not a path, got {self.name!r}")
+        if self.image_size % 8:
+            raise ValueError(f"data.image_size must be a multiple of 8, got {self.image_size}")
+        if not 16 <= self.image_size <= 1024:
+            raise ValueError(f"data.image_size must be from 16 to 1024 pixels, got {self.image_size}")

@@ -1,0 +1,78 @@
+"""Section `prior`: the two PixelSNAIL networks over the codes."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """Sizes and budget of one level's network (published sizes, arXiv:1712.09763, in `configs/paper.yaml`)."""
+
+    channels: int = 128
+    """Width C of the network (published: 256)."""
+    kernel: int = 3
+    """Side of the causal kernels, odd (published: 5)."""
+    blocks: int = 3
+    """Blocks, each a stack of residual blocks followed by attention (published: 4)."""
+    residual_blocks: int = 2
+    """Gated residual blocks in a block (published: 4)."""
+    residual_channels: int = 64
+    """Inner width of a residual block (published: 256)."""
+    self_attention: bool = True
+    """Causal self-attention at each block's end (published: on the top level only)."""
+    context_blocks: int = 0
+    """Residual blocks of the network over the level above (published: 3); the top level has none above it."""
+    text_layers: int = 1
+    """Transformer layers that adapt BLIP's token features before cross-attention."""
+    heads: int = 4
+    """Attention heads."""
+    dropout: float = 0.05
+    """Dropout inside residual blocks (published: 0.1)."""
+    batch_size: int = 32
+    """Pictures a step (published: 8)."""
+    max_steps: int = 700
+    """Optimiser steps."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW (published: 3e-4 with Adam)."""
+
+    def __post_init__(self) -> None:
+        if self.kernel < 3 or self.kernel % 2 == 0:
+            raise ValueError(f"prior.*.kernel must be odd and at least 3, got {self.kernel}")
+        if self.channels % self.heads:
+            raise ValueError(f"prior.*.channels must be a multiple of heads ({self.heads}), got {self.channels}")
+        for name in ("channels", "blocks", "residual_blocks", "residual_channels", "heads", "batch_size", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"prior.*.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"prior.*.dropout must be in [0, 1), got {self.dropout}")
+        if self.lr <= 0:
+            raise ValueError(f"prior.*.lr must be above 0, got {self.lr}")
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """The prior over codes, p(top | text) p(bottom | top, text)."""
+
+    top: LevelConfig = field(default_factory=LevelConfig)
+    """The network over the top level's codes."""
+    bottom: LevelConfig = field(
+        default_factory=lambda: LevelConfig(
+            channels=64, residual_channels=64, blocks=2, self_attention=False, context_blocks=3, max_steps=500
+        )
+    )
+    """The network over the bottom level's codes, given the top level's."""
+    caption_dropout: float = 0.1
+    """Share of training captions replaced by none, for classifier-free guidance (arXiv:2207.12598)."""
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+    ema_decay: float = 0.99
+    """Decay per step of the moving average of the weights that is published."""
+    val_every: int = 200
+    """Steps between validations."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.caption_dropout < 1:
+            raise ValueError(f"prior.caption_dropout must be in [0, 1), got {self.caption_dropout}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"prior.ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.val_every < 1:
+            raise ValueError(f"prior.val_every must be at least 1, got {self.val_every}")

@@ -1,0 +1,64 @@
+"""Section `samples`: what is painted and how codes are drawn."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LevelSamplingConfig:
+    """How the codes of one level are drawn."""
+
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the likeliest code."""
+    top_k: int = 0
+    """Only the k likeliest codes; 0 for all."""
+    top_p: float = 1.0
+    """Only the likeliest codes that together hold this share of the probability (arXiv:1904.09751)."""
+    guidance_scale: float = 1.0
+    """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"samples.sampling.*.temperature must be at least 0, got {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"samples.sampling.*.top_k must be at least 0, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"samples.sampling.*.top_p must be in (0, 1], got {self.top_p}")
+        if self.guidance_scale < 0:
+            raise ValueError(f"samples.sampling.*.guidance_scale must be at least 0, got {self.guidance_scale}")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How codes are drawn, wherever pictures are made from captions (`samples`, `evaluation`)."""
+
+    top: LevelSamplingConfig = field(
+        default_factory=lambda: LevelSamplingConfig(temperature=0.9, top_p=0.95, guidance_scale=2.0)
+    )
+    """The top level, which settles what is where."""
+    bottom: LevelSamplingConfig = field(default_factory=lambda: LevelSamplingConfig(temperature=0.8, top_p=0.95))
+    """The bottom level, which paints it."""
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """What is painted."""
+
+    prompt: str = ""
+    """One prompt to paint (`make samples PROMPT=...`); empty: `prompts`."""
+    prompts: list[str] = field(default_factory=list)
+    """Prompts to paint; empty: the first captions of the test split."""
+    captions: int = 8
+    """How many test captions are painted when there are no prompts."""
+    pictures: int = 4
+    """Pictures for each prompt."""
+    seed: int = 0
+    """Seed of the pictures; picture i of a prompt depends on (seed, i) and the prompt."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """How codes are drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("captions", "pictures"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"samples.{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"samples.seed must be at least 0, got {self.seed}")

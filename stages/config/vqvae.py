@@ -1,0 +1,65 @@
+"""Section `vqvae`: the two-level VQ-VAE over pictures and BLIP embeddings."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class VqvaeConfig:
+    """Sizes, losses and budget of the VQ-VAE. Published sizes: arXiv:1906.00446 as in `configs/paper.yaml`."""
+
+    channels: int = 64
+    """Width of the encoders and decoders (published: 128)."""
+    residual_blocks: int = 2
+    """Residual blocks in each encoder and decoder (published: 2)."""
+    residual_channels: int = 32
+    """Inner width of a residual block (published: 32)."""
+    embedding_dim: int = 8
+    """Dimension D of a code vector (published: 64)."""
+    codebook_size: int = 128
+    """Codes K in each of the two code books (published: 512)."""
+    text_codes: int = 8
+    """Codes that a caption's embedding becomes, taken from the top level's code book."""
+    quantizer: Literal["ema", "ema_restart", "cosine", "rotation"] = "ema_restart"
+    """`ema` as published; `ema_restart` with k-means start and dead codes restarted; `cosine` and `rotation`
+    (arXiv:2410.06424) are `ema_restart` with cosine lookup or with the rotation trick."""
+    decay: float = 0.95
+    """Decay of the code books' moving averages, per step (published: 0.99)."""
+    commitment_weight: float = 0.25
+    """Weight of the commitment loss of each level (published: 0.25)."""
+    embedding_weight: float = 0.01
+    """Weight of giving back both BLIP embeddings, as 1 - cosine."""
+    alignment_weight: float = 0.005
+    """Weight of the contrast between a picture's top codes and its caption's codes (InfoNCE, nats)."""
+    batch_size: int = 32
+    """Pictures a step."""
+    max_steps: int = 1900
+    """Optimiser steps."""
+    lr: float = 3e-3
+    """Peak learning rate of AdamW (published: 3e-4, constant)."""
+    weight_decay: float = 1e-4
+    """Weight decay of AdamW, on convolutions and matrices."""
+    val_every: int = 400
+    """Steps between validations."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "channels",
+            "residual_channels",
+            "embedding_dim",
+            "codebook_size",
+            "text_codes",
+            "batch_size",
+            "max_steps",
+            "val_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"vqvae.{name} must be at least 1, got {getattr(self, name)}")
+        if not 2 <= self.codebook_size <= 65536:
+            raise ValueError(
+                f"vqvae.codebook_size must be in [2, 65536] (codes are stored as uint16), got {self.codebook_size}"
+            )
+        if not 0 < self.decay < 1:
+            raise ValueError(f"vqvae.decay must be in (0, 1), got {self.decay}")
+        if self.lr <= 0:
+            raise ValueError(f"vqvae.lr must be above 0, got {self.lr}")

@@ -1,0 +1,60 @@
+"""The stages in the order of the data: what each reads, what it makes, and where its `run` is."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One room: its name is the make target, the verb, the folder, the config section and the artefact's folder."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """Stages whose artefacts it reads."""
+    summary: str
+    settings: tuple[str, ...] = ()
+    """Parts of other stages' sections that it reads as well, dotted."""
+
+    def load_run(self) -> Callable[..., None]:
+        """`run(config, workspace)` of the room; imported here because it pulls in torch."""
+        run: Callable[..., None] = importlib.import_module(f"stages.{self.name}.stage").run
+        return run
+
+    def load_source_digest(self) -> Callable[[Any], str | None] | None:
+        """The room's function that digests inputs from outside the run (`data` alone has one)."""
+        if self.inputs:
+            return None
+        digest: Callable[[Any], str | None] = importlib.import_module(f"stages.{self.name}.source").digest
+        return digest
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("data", (), "read and check the captioned pictures, split them by picture"),
+        Stage("blip", ("data",), "fine-tune BLIP (contrast, matching, captioning) and extract features"),
+        Stage("vqvae", ("data", "blip"), "train the two-level VQ-VAE on pictures and joint embeddings"),
+        Stage("codes", ("data", "blip", "vqvae"), "write every picture's and caption's codes into LMDB"),
+        Stage("prior", ("blip", "codes"), "train PixelSNAIL on the codes, given the text"),
+        Stage(
+            "samples", ("data", "blip", "vqvae", "prior"), 'paint prompts: PROMPT="a red ship on a stormy sea at dusk"'
+        ),
+        Stage(
+            "diffusion", ("blip", "vqvae", "codes"), "train the diffusion baseline on the same data and text features"
+        ),
+        Stage(
+            "evaluation",
+            ("data", "blip", "vqvae", "codes", "prior", "diffusion"),
+            "score samples, baseline and controls on held-out captions",
+            settings=("samples.sampling",),
+        ),
+        Stage("latents", ("data", "vqvae", "codes"), "PCA and t-SNE of the test codes"),
+        Stage(
+            "report",
+            ("data", "blip", "vqvae", "codes", "prior", "diffusion", "evaluation", "latents"),
+            "one self-contained page with every figure and its protocol",
+        ),
+    )
+}

@@ -1,0 +1,10 @@
+"""Seeds of single pictures, so that picture i is the same whatever is drawn beside it."""
+
+import numpy as np
+
+
+def picture_seeds(seed: int, count: int, start: int = 0) -> list[int]:
+    """Independent seeds in [0, 2^62) of pictures start .. start+count-1 of a run of pictures with that seed."""
+    return [
+        int(np.random.SeedSequence((seed, i)).generate_state(1, np.uint64)[0] >> 2) for i in range(start, start + count)
+    ]

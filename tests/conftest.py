@@ -1,0 +1,36 @@
+"""Shared by all rooms' tests. `stages` comes first: it makes torchvision importable beside a CPU-only torch."""
+
+from pathlib import Path
+
+import pytest
+
+import stages  # noqa: F401
+
+TINY = """
+checkpoints: {folder}/checkpoints
+datasets: {folder}/data
+data:
+  name: tiny
+  image_size: 32
+  scenes: {{train: 48, val: 8, test: 8, compositions: 8}}
+blip: {{max_steps: 2, batch_size: 8, vision_width: 32, vision_layers: 1, text_width: 32, text_layers: 1}}
+vqvae: {{channels: 16, residual_channels: 8, embedding_dim: 8, codebook_size: 16, max_steps: 3, batch_size: 16}}
+prior:
+  top: {{channels: 16, residual_channels: 16, blocks: 1, heads: 2, max_steps: 2, batch_size: 8}}
+  bottom: {{channels: 16, residual_channels: 16, blocks: 1, heads: 2, context_blocks: 1, max_steps: 2, batch_size: 8}}
+diffusion: {{channels: [32, 32], max_steps: 2, batch_size: 8, num_inference_steps: 2}}
+samples: {{captions: 2, pictures: 2}}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of a run whose stages up to `diffusion` were made with two or three steps each, at 32 px."""
+    from stages.__main__ import main
+
+    folder = tmp_path_factory.mktemp("tiny")
+    config = folder / "tiny.yaml"
+    config.write_text(TINY.format(folder=folder))
+    for stage in ("data", "blip", "vqvae", "codes", "prior", "diffusion"):
+        assert main([stage, "--config", str(config)]) == 0, stage
+    return config

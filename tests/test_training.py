@@ -1,0 +1,102 @@
+"""The one way a module is fitted: stopped and resumed training equals training in one go, to the bit."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from stages.errors import Interrupted, StageError
+from stages.training import Batches, Sweep, adamw_cosine, fit
+
+DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Regression(pl.LightningModule):
+    """A small network with dropout, so that resuming must restore the random state too."""
+
+    def __init__(self, stop_at: int | None = None, scale: float = 1.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.network = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 1))
+        for parameter in self.network.parameters():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        self.stop_at, self.scale, self.seen = stop_at, scale, 0
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        self.seen += 1
+        if self.global_step + 1 == self.stop_at:
+            os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C would
+        loss = (self.network(batch) - batch.sum(-1, keepdim=True)).square().mean() * self.scale
+        self.log("train/loss", loss.detach())
+        return loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        torch.rand(3)  # validation may draw numbers; training must not notice
+        self.log("val/loss", (self.network(batch) - batch.sum(-1, keepdim=True)).square().mean())
+
+    def configure_optimizers(self) -> Any:
+        return adamw_cosine(self, 1e-2, 0.01, 5, 60)
+
+
+def train(module: Regression, scratch: Path, ema: float | None = 0.9, steps: int = 60) -> Regression:
+    torch.manual_seed(3)
+    scratch.mkdir(exist_ok=True)
+    batches = Batches(lambda rows: DATA[rows], len(DATA), 8, seed=5)
+    sweep = Sweep(lambda rows: DATA[rows], len(DATA), 20)
+    fit(module, batches, sweep, max_steps=steps, val_every=20, scratch=scratch, desc="toy", ema_decay=ema)
+    return module
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_stopped_and_resumed_equals_one_go(tmp_path: Path, ema: float | None) -> None:
+    whole = train(Regression(), tmp_path / "whole", ema)
+    with pytest.raises(Interrupted, match="after step 33 of 60"):
+        train(Regression(stop_at=33), tmp_path / "parts", ema)
+    resumed = train(Regression(), tmp_path / "parts", ema)
+    assert resumed.seen == 60 - 33
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
+    first = train(Regression(), tmp_path)
+    again = train(Regression(), tmp_path)
+    assert again.seen == 0
+    assert torch.equal(first.network.state_dict()["0.weight"], again.network.state_dict()["0.weight"])
+
+
+def test_curves_have_every_logged_step_once(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(Regression(stop_at=33), tmp_path)
+    train(Regression(), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "train/loss" in line] == [10, 20, 30, 40, 50, 60]
+    assert [line["step"] for line in lines if "val/loss" in line] == [20, 40, 60]
+    losses = [line["val/loss"] for line in lines if "val/loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"became (inf|nan) at step 10; lower .* learning rate"):
+        train(Regression(scale=float("inf")), tmp_path)
+
+
+def test_every_row_is_drawn_once_per_epoch_whatever_the_batch() -> None:
+    batches = Batches(lambda rows: rows, 10, 4, seed=0)
+    drawn = np.concatenate([batches.rows(step) for step in range(10)])
+    for epoch in range(4):
+        assert sorted(drawn[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert not np.array_equal(drawn[:10], drawn[10:20])
+    assert len(Batches(lambda rows: rows, 3, 8, seed=0).rows(0)) == 8
+
+
+def test_an_empty_training_set_is_refused() -> None:
+    with pytest.raises(StageError, match="train split is empty"):
+        Batches(lambda rows: rows, 0, 4, seed=0)

@@ -1,0 +1,117 @@
+"""Artefacts are published whole or not at all, and one that today's config would not make is not taken for it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.config import RunConfig
+from stages.config.vqvae import VqvaeConfig
+from stages.errors import StageError
+from stages.workspace import Workspace
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    return RunConfig(run="toy", checkpoints=str(tmp_path / "checkpoints"), datasets=str(tmp_path / "data"))
+
+
+def publish(workspace: Workspace, *stages: str) -> None:
+    for stage in stages:
+        with workspace.publish(stage) as output:
+            (output.directory / "weights.bin").write_bytes(b"12345678")
+            output.figures["answer"] = 42
+
+
+def test_a_published_stage_is_up_to_date_and_says_what_made_it(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data", "blip", "vqvae")
+    assert workspace.why_stale("vqvae") is None
+    manifest = workspace.manifest("vqvae")
+    assert manifest["figures"] == {"answer": 42}
+    assert manifest["config"]["lr"] == config.vqvae.lr
+    assert manifest["inputs"] == {name: workspace.digest(name) for name in ("data", "blip")}
+    assert manifest["files"] == {"weights.bin": 8}
+    assert {"versions", "git_commit", "seed", "device", "wall_seconds", "peak_memory_bytes"} <= manifest.keys()
+
+
+def test_a_missing_predecessor_is_named_with_the_command(config: RunConfig) -> None:
+    with pytest.raises(StageError, match="'data' has not been run; run: make data"):
+        Workspace(config).require("data")
+    publish(Workspace(config), "data")
+    with pytest.raises(StageError, match="'blip' has not been run; run: make blip"):
+        Workspace(config).require("blip")
+
+
+def test_other_settings_are_named_with_both_values(config: RunConfig) -> None:
+    publish(Workspace(config), "data", "blip", "vqvae")
+    changed = Workspace(dataclasses.replace(config, vqvae=VqvaeConfig(max_steps=77)))
+    with pytest.raises(StageError, match=r"vqvae.max_steps: \d+ there, 77 asked for"):
+        changed.require("vqvae")
+    other_seed = Workspace(dataclasses.replace(config, seed=5))
+    with pytest.raises(StageError, match="seed: 0 there, 5 asked for"):
+        other_seed.require("data")
+
+
+def test_a_new_input_makes_what_is_downstream_stale(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data", "blip", "vqvae", "codes")
+    publish(workspace, "blip")
+    assert workspace.why_stale("blip") is None
+    assert "made from another 'blip'" in str(workspace.why_stale("vqvae"))
+    assert "made from another 'blip'" in str(workspace.why_stale("codes"))
+
+
+def test_a_file_cut_short_is_noticed(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data")
+    (workspace.directory("data") / "weights.bin").write_bytes(b"1234")
+    with pytest.raises(StageError, match=r"weights.bin is missing or cut short; run: make data"):
+        workspace.require("data")
+
+
+def test_a_damaged_manifest_is_named(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data")
+    (workspace.directory("data") / "manifest.json").write_text("{")
+    with pytest.raises(StageError, match=r"manifest\.json is not a manifest"):
+        workspace.require("data")
+
+
+def test_a_failure_leaves_the_old_artefact_and_nothing_of_the_new(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data", "blip")
+    before = workspace.digest("blip")
+    with pytest.raises(OSError, match="disk full"), workspace.publish("blip") as output:
+        (output.directory / "half").write_text("half")
+        raise OSError("disk full")
+    assert workspace.digest("blip") == before
+    assert sorted(path.name for path in workspace.root.iterdir() if path.name != ".work") == ["blip"]
+
+
+def test_scratch_is_kept_for_the_same_settings_only(config: RunConfig) -> None:
+    publish(Workspace(config), "data", "blip")
+    (Workspace(config).scratch("vqvae") / "last.ckpt").write_text("x")
+    assert (Workspace(config).scratch("vqvae") / "last.ckpt").exists()
+    changed = dataclasses.replace(config, vqvae=VqvaeConfig(max_steps=77))
+    assert not (Workspace(changed).scratch("vqvae") / "last.ckpt").exists()
+
+
+def test_curves_are_published_and_scratch_is_removed(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data", "blip")
+    (workspace.scratch("vqvae") / "curves.jsonl").write_text(json.dumps({"fit": "x", "step": 1}) + "\n")
+    publish(workspace, "vqvae")
+    assert (workspace.directory("vqvae") / "curves.jsonl").exists()
+    assert not (workspace.root / ".work" / "vqvae").exists()
+
+
+def test_a_stage_of_a_run_has_one_process(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    with (
+        workspace.locked("blip"),
+        pytest.raises(StageError, match="another process is running 'blip'"),
+        Workspace(config).locked("blip"),
+    ):
+        pass
