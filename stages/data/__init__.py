@@ -1,0 +1,5 @@
+"""Captioned pictures, prepared: the data set that every later stage reads."""
+
+from stages.data.prepared import PreparedSet, Record, Split, load_dataset, to_tensor, to_uint8
+
+__all__ = ["PreparedSet", "Record", "Split", "load_dataset", "to_tensor", "to_uint8"]

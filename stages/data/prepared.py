@@ -1,0 +1,237 @@
+"""A prepared data set on disk: pictures in one memory-mapped array, records as lines of JSON, attributes if known.
+
+images.npy       (N, H, W, 3) uint8
+records.jsonl    one (picture, caption) pair a line, in the layout of MUSTI (`id`, `image`, `title`, ...) with the
+                 `row` of the picture, its `split`, `group` and `attributes`
+attributes.json  attribute -> its possible values; only where the source knows them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import StageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMAGES = "images.npy"
+RECORDS = "records.jsonl"
+ATTRIBUTES = "attributes.json"
+SPLIT_ORDER = ("train", "val", "test", "compositions")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One (picture, caption) pair; several may share a picture."""
+
+    id: int
+    """Number of the pair, from 0."""
+    image: int
+    """Row of the picture in `PreparedSet.images`."""
+    caption: str
+    file_name: str
+    """Name of the picture in its source; unique to the picture."""
+    split: str
+    group: str
+    """Pictures of one group are all in one split."""
+    attributes: dict[str, str] | None
+    """Attribute -> true value, where the source knows it."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs of one split, in the order of the records."""
+
+    name: str
+    records: list[Record]
+    record_rows: NDArray[np.int64]
+    """(P,) place of each pair in `PreparedSet.records`."""
+    captions: list[str] = field(init=False)
+    image_rows: NDArray[np.int64] = field(init=False)
+    """(P,) row of each pair's picture in `PreparedSet.images`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "captions", [record.caption for record in self.records])
+        object.__setattr__(self, "image_rows", np.array([record.image for record in self.records], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def unique_images(self) -> NDArray[np.int64]:
+        """The rows of the split's pictures, each once, ascending."""
+        return np.unique(self.image_rows)
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """A data set as every later stage reads it."""
+
+    directory: Path
+    images: NDArray[np.uint8]
+    """(N, H, W, 3) uint8, memory-mapped, read-only."""
+    records: list[Record]
+    image_size: int
+    """H = W, pixels."""
+    attribute_values: dict[str, list[str]] | None
+    """Attribute -> its possible values, in order, where the source knows them."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits that there are: train, val, test, then others."""
+        return tuple(sorted({record.split for record in self.records}, key=_split_place))
+
+    def split(self, name: str) -> Split:
+        """The pairs of a split.
+
+        Raises:
+            StageError: there is no such split.
+        """
+        rows = [row for row, record in enumerate(self.records) if record.split == name]
+        if not rows:
+            raise StageError(f"{self.directory / RECORDS} has no split '{name}', only {', '.join(self.splits)}")
+        return Split(name, [self.records[row] for row in rows], np.array(rows, dtype=np.int64))
+
+
+class Source(Protocol):
+    """Where pictures and captions come from: `write` hands every one to the writer, checked and in its split."""
+
+    def write(self, writer: PreparedWriter) -> None: ...
+
+
+class PreparedWriter:
+    """Writes a prepared set into an existing, empty directory: `allocate`, fill the pictures, `add` pairs, `close`."""
+
+    def __init__(self, directory: Path, image_size: int) -> None:
+        self.directory = directory
+        self.image_size = image_size
+        self.images_path = directory / IMAGES
+        self._count = 0
+        self._lines: list[str] = []
+
+    def allocate(self, count: int) -> NDArray[np.uint8]:
+        """The array (count, H, W, 3) uint8 of all pictures, on disk, to be filled by the caller or by processes."""
+        self._count = count
+        shape = (count, self.image_size, self.image_size, 3)
+        images: NDArray[np.uint8] = np.lib.format.open_memmap(self.images_path, mode="w+", dtype=np.uint8, shape=shape)
+        with self.images_path.open("r+b") as file:  # a full disk is an error here, but would be a crash while painting
+            os.posix_fallocate(file.fileno(), 0, self.images_path.stat().st_size)
+        return images
+
+    def add(
+        self, row: int, caption: str, *, file_name: str, split: str, group: str,
+        attributes: Mapping[str, str] | None = None, musti: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Adds one pair; `musti` holds further fields of a MUSTI record (`language`, `text`, `subtask1_label`, ...)."""
+        if not 0 <= row < self._count:
+            raise ValueError(f"row must be in [0, {self._count}), got {row}")
+        record = {"id": len(self._lines), "image": file_name, **(musti or {}), "title": caption, "row": row}
+        record |= {"split": split, "group": group, "attributes": dict(attributes) if attributes is not None else None}
+        self._lines.append(json.dumps(record, ensure_ascii=False))
+
+    def close(self, attribute_values: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Writes the records and, where they are known, the attributes' values."""
+        (self.directory / RECORDS).write_text("".join(line + "\n" for line in self._lines), encoding="utf-8")
+        if attribute_values is not None:
+            text = json.dumps(attribute_values, ensure_ascii=False, indent=1)
+            (self.directory / ATTRIBUTES).write_text(text + "\n", encoding="utf-8")
+
+
+def load_dataset(directory: Path) -> PreparedSet:
+    """The prepared set in `directory`, its pictures memory-mapped.
+
+    Raises:
+        StageError: a file is missing, cut short, or does not fit the others.
+    """
+    directory = Path(directory)
+    images = _load_images(directory / IMAGES)
+    records = _load_records(directory / RECORDS, len(images))
+    values = _load_attributes(directory / ATTRIBUTES) if (directory / ATTRIBUTES).exists() else None
+    unseen = len(images) - len({record.image for record in records})
+    if unseen:
+        raise _broken(directory / RECORDS, f"{unseen} of the {len(images)} pictures have no record")
+    return PreparedSet(directory, images, records, int(images.shape[1]), values)
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """Pictures (B,H,W,3) uint8 as an image (B,3,H,W) float32 in [-1,1]."""
+    import torch
+
+    return (
+        torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+    )
+
+
+def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+    """An image (B,3,H,W) in [-1,1], clipped, as pictures (B,H,W,3) uint8."""
+    import torch
+
+    scaled = image.detach().float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
+    pictures: NDArray[np.uint8] = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return pictures
+
+
+def split_counts(dataset: PreparedSet) -> dict[str, dict[str, int]]:
+    """Split -> its number of `pairs` and of `pictures`."""
+    pairs = Counter(record.split for record in dataset.records)
+    pictures = Counter(split for split, _ in {(record.split, record.image) for record in dataset.records})
+    return {name: {"pairs": pairs[name], "pictures": pictures[name]} for name in dataset.splits}
+
+
+def _split_place(name: str) -> tuple[int, str]:
+    return (SPLIT_ORDER.index(name) if name in SPLIT_ORDER else len(SPLIT_ORDER), name)
+
+
+def _broken(path: Path, what: str) -> StageError:
+    return StageError(f"{path}: {what}; remove {path.parent} and run: make data")
+
+
+def _load_images(path: Path) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise _broken(path, "missing")
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise _broken(path, f"not a whole array ({' '.join(str(error).split())})") from None
+    whole = images.ndim == 4 and images.shape[0] > 0 and images.shape[1] == images.shape[2] and images.shape[3] == 3
+    if not whole or images.dtype != np.uint8:
+        raise _broken(path, f"expected pictures (N, H, H, 3) uint8, got {images.shape} {images.dtype}")
+    return images
+
+
+def _load_records(path: Path, pictures: int) -> list[Record]:
+    if not path.is_file():
+        raise _broken(path, "missing")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.endswith("\n"):
+        raise _broken(path, "cut short" if text else "empty")
+    records = []
+    for number, line in enumerate(text.split("\n")[:-1], start=1):  # not splitlines: a caption may hold U+2028
+        try:
+            fields = json.loads(line)
+            record = Record(fields["id"], fields["row"], fields["title"], fields["image"], fields["split"],
+                            fields["group"], fields["attributes"])  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
+            raise _broken(path, f"line {number} is not a record ({type(error).__name__}: {error})") from None
+        if not (isinstance(record.image, int) and 0 <= record.image < pictures):
+            raise _broken(path, f"line {number} names picture {record.image} of {pictures}")
+        records.append(record)
+    return records
+
+
+def _load_attributes(path: Path) -> dict[str, list[str]]:
+    try:
+        values: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _broken(path, f"not whole ({error})") from None
+    return values

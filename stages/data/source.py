@@ -1,0 +1,49 @@
+"""The sources a data set can come from, and how to tell that one has changed.
+
+A new source is a class with `write(writer)`, named in `DataConfig.source` and opened here.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from stages.config.data import DataConfig
+from stages.data.prepared import Source
+
+
+def open_source(config: DataConfig, seed: int) -> Source:
+    """The source that the config names."""
+    if config.source == "folder":
+        from stages.data.folder import FolderSource
+
+        return FolderSource(config.folder, seed)
+    from stages.data.scenes import ScenesSource
+
+    return ScenesSource(config.scenes, seed)
+
+
+def digest(config: DataConfig) -> str | None:
+    """A digest of what the data are made from, besides the config: it changes when they would have to be made again.
+
+    For a folder: name, size and time of change of every file in it; None when there is no such folder. For `scenes`:
+    the version of the painter.
+    """
+    if config.source == "folder":
+        return _folder_digest(Path(config.folder.path)) if config.folder.path else None
+    from stages.data.scenes.painter import VERSION
+
+    return f"scenes {VERSION}"
+
+
+def _folder_digest(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return None
+    state = hashlib.sha256()
+    for directory, names, files in os.walk(folder, followlinks=True):
+        names.sort()
+        for name in sorted(files):
+            path = Path(directory) / name
+            if path.is_file():
+                status = path.stat()
+                state.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return state.hexdigest()
