@@ -1,0 +1,105 @@
+"""Features of a whole data set, computed once and kept as memory-mapped arrays."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from stages.blip.blip import Blip
+from stages.blip.tokenizer import encode_captions
+from stages.data import PreparedSet, to_tensor
+from stages.errors import StageError
+
+_DESCRIPTION = "features.json"
+_ARRAYS = ("text_tokens", "text_mask", "text_pooled", "image_pooled")
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """BLIP's features of a prepared set, memory-mapped, read only."""
+
+    text_tokens: np.ndarray
+    """(R,L,E) float16 by record row, 0 where masked; L is the length of the set's longest caption."""
+    text_mask: np.ndarray
+    """(R,L) bool, True = token."""
+    text_pooled: np.ndarray
+    """(R,P) float32, unit norm."""
+    image_pooled: np.ndarray
+    """(N,P) float32 by picture row, unit norm."""
+
+
+def extract_features(blip: Blip, dataset: PreparedSet, directory: Path, weights_sha256: str) -> int:
+    """Writes the features of every record and picture of a set; returns how many captions were truncated.
+
+    Captions are taken by length, so that hardly any padding is computed. The same weights, set, library versions and
+    number of threads give the same bits.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    captions = [record.caption for record in dataset.records]
+    encoded = encode_captions(blip.tokenizer, captions, blip.max_tokens)
+    rows, length = encoded.input_ids.shape
+    tokens = _new(directory, "text_tokens", (rows, length, blip.text_width), np.float16)
+    mask = _new(directory, "text_mask", (rows, length), np.bool_)
+    pooled = _new(directory, "text_pooled", (rows, blip.embedding_width), np.float32)
+    mask[:] = encoded.attention_mask.bool().numpy()
+    lengths = mask.sum(1)
+    with torch.no_grad():
+        for batch in _batches(np.argsort(lengths, kind="stable"), "blip text features", blip.device.type):
+            longest = int(lengths[batch].max())
+            input_ids = encoded.input_ids[batch, :longest].to(blip.device)
+            attention_mask = encoded.attention_mask[batch, :longest].to(blip.device)
+            text = blip.network.encode_text(input_ids, attention_mask)
+            tokens[batch, :longest] = (text.tokens * attention_mask[..., None]).half().cpu().numpy()
+            pooled[batch] = text.pooled.float().cpu().numpy()
+    _extract_images(blip, dataset.images, directory)
+    description = {"weights_sha256": weights_sha256, "records": rows, "images": len(dataset.images)}
+    (directory / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+    return encoded.truncated
+
+
+def _extract_images(blip: Blip, images: np.ndarray, directory: Path) -> None:
+    pooled = _new(directory, "image_pooled", (len(images), blip.embedding_width), np.float32)
+    for batch in _batches(np.arange(len(images)), "blip image features", blip.device.type):
+        pooled[batch] = blip.encode_images(to_tensor(images[batch])).float().cpu().numpy()
+
+
+def _batches(rows: np.ndarray, desc: str, device: str) -> Iterator[np.ndarray]:
+    size = _BATCH if device == "cpu" else 8 * _BATCH
+    starts = range(0, len(rows), size)
+    for start in tqdm(starts, desc=desc, unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5):
+        yield rows[start : start + size]
+
+
+def _new(directory: Path, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    array: np.ndarray = open_memmap(directory / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+    return array
+
+
+def load_features(directory: Path) -> Features:
+    """The features that the blip stage published in `directory`.
+
+    Raises:
+        StageError: there are none, or they were made with other weights than those beside them.
+    """
+    folder = Path(directory) / "features"
+    if not (folder / _DESCRIPTION).is_file():
+        raise StageError(f"{folder / _DESCRIPTION} is missing: no published features there; run: make blip")
+    made_with = json.loads((folder / _DESCRIPTION).read_text())["weights_sha256"]
+    if made_with != weights_digest(Path(directory)):
+        raise StageError(f"{folder} was made with other weights than those beside it; remove it and run: make blip")
+    return Features(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS})
+
+
+def weights_digest(directory: Path) -> str:
+    """sha256 of the published weights and tokenizer that features depend on."""
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        digest.update((directory / "retrieval" / name).read_bytes())
+    return digest.hexdigest()

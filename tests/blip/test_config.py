@@ -1,0 +1,42 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.config.blip import BlipConfig
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("max_steps", 0, r"blip\.max_steps must be at least 1, got 0"),
+        ("batch_size", 1, r"blip\.batch_size must be at least 2"),
+        ("vision_width", 98, r"blip\.vision_width must be a multiple of vision_heads, got 98 and 4"),
+        ("text_heads", 5, r"blip\.text_width must be a multiple of text_heads, got 96 and 5"),
+        ("image_size", 60, r"blip\.image_size must be a multiple of blip\.patch_size, got 60"),
+        ("itm_weight", -0.1, r"blip\.itm_weight must not be negative"),
+        ("itm_share", 0.0, r"blip\.itm_share must be in \(0, 1\]"),
+        ("vocab_size", 90, r"blip\.vocab_size must be at least 256"),
+        ("max_tokens", 3, r"blip\.max_tokens must be at least 4"),
+        ("temperature", 0.0, r"blip\.temperature must be in \[0.01, 0.5\], got 0.0"),
+        ("dropout", 1.0, r"blip\.dropout must be in \[0, 1\), got 1.0"),
+        ("lr", 0.0, r"blip\.lr must be positive"),
+        ("pretrained_captioner", "x", r"blip\.pretrained_captioner needs blip\.pretrained"),
+    ],
+)
+def test_impossible_values_are_refused(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BlipConfig(**{key: value})
+
+
+def test_the_config_imports_nothing_heavy() -> None:
+    lines = (
+        "import sys, importlib.util as util",
+        "spec = util.spec_from_file_location('config', 'stages/blip/config.py')",
+        "module = sys.modules['config'] = util.module_from_spec(spec)",
+        "spec.loader.exec_module(module)",
+        "assert not {'torch', 'transformers'} & set(sys.modules)",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=Path(__file__).parents[2])
