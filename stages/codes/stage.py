@@ -1,0 +1,63 @@
+"""Stage `codes`: every picture's and caption's codes, with caption and file name, into LMDB."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from stages.blip import Features, load_features
+from stages.codes.store import CodeRecord, CodeWriter, Schema
+from stages.config import RunConfig
+from stages.data import PreparedSet, Split, load_dataset, to_tensor
+from stages.vqvae import VQVAE, load_vqvae
+from stages.workspace import Workspace
+
+log = logging.getLogger("stages.codes")
+
+
+def run(config: RunConfig, workspace: Workspace) -> None:
+    """Encodes every split in order."""
+    dataset = load_dataset(workspace.require("data"))
+    features = load_features(workspace.require("blip"))
+    network = load_vqvae(workspace.require("vqvae"))
+    sizes = network.sizes
+    with workspace.publish("codes") as output:
+        writer = CodeWriter(output.directory / "lmdb")
+        with tqdm(total=len(dataset.records), desc="codes", unit="pair", leave=False) as progress:
+            for name in dataset.splits:
+                for records in encode_split(network, dataset, features, dataset.split(name), config.codes.batch_size):
+                    writer.append(name, records)
+                    progress.update(len(records))
+        schema = Schema(
+            sizes.top_side,
+            sizes.bottom_side,
+            sizes.text_codes,
+            sizes.codebook_size,
+            writer.counts,
+            workspace.digest("vqvae"),
+            workspace.digest("blip"),
+        )
+        writer.finish(schema)
+        (output.directory / "lmdb" / "lock.mdb").unlink(missing_ok=True)  # holds nothing once no one writes
+        output.figures |= {"records": writer.counts, "bytes_per_record": schema.row_bytes}
+    log.info("codes: %s records of %d bytes", f"{sum(writer.counts.values()):,}", schema.row_bytes)
+
+
+@torch.no_grad()
+def encode_split(
+    network: VQVAE, dataset: PreparedSet, features: Features, split: Split, batch_size: int
+) -> Iterator[list[CodeRecord]]:
+    """Records of a split in order, in lists of `batch_size`."""
+    for start in range(0, len(split), batch_size):
+        pictures = split.image_rows[start : start + batch_size]
+        rows = split.record_rows[start : start + batch_size]
+        image = to_tensor(dataset.images[pictures]).contiguous(memory_format=torch.channels_last)
+        codes = network.encode(image, torch.from_numpy(np.asarray(features.image_pooled[pictures])))
+        text = network.encode_text(torch.from_numpy(np.asarray(features.text_pooled[rows])))
+        top, bottom, caption = (indices.numpy().astype(np.uint16) for indices in (*codes, text))
+        yield [
+            CodeRecord(top[i], bottom[i], caption[i], record.caption, record.file_name, int(rows[i]))
+            for i, record in enumerate(split.records[start : start + batch_size])
+        ]
