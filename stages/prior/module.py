@@ -1,0 +1,59 @@
+"""How a PixelSNAIL level learns."""
+
+import math
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stages.config.prior import LevelConfig, PriorConfig
+from stages.prior.pixelsnail import PixelSNAIL
+from stages.training import adamw_cosine
+
+
+class CodeBatch(NamedTuple):
+    """Codes of one level with what they are conditioned on."""
+
+    codes: Tensor
+    """(B,H,W) int64."""
+    context: Tensor | None
+    """(B,h,w) int64 codes of the level above; None on the top level."""
+    text: Tensor
+    """(B,L,E) BLIP token features."""
+    text_mask: Tensor
+    """(B,L) bool."""
+
+
+def bits_per_code(logits: Tensor, codes: Tensor) -> Tensor:
+    """Mean negative log-likelihood of codes (B,H,W) under logits (B,K,H,W), in bits."""
+    return F.cross_entropy(logits, codes) / math.log(2)
+
+
+class PriorModule(pl.LightningModule):
+    """Cross-entropy of the codes; captions dropped at random in training, shuffled for a second look in validation."""
+
+    def __init__(self, network: PixelSNAIL, level: LevelConfig, config: PriorConfig) -> None:
+        super().__init__()
+        self.network, self.level, self.config = network, level, config
+
+    def training_step(self, batch: CodeBatch, batch_idx: int) -> Tensor:
+        kept = torch.rand(len(batch.codes), 1, device=batch.codes.device) >= self.config.caption_dropout
+        nll = self._step(batch._replace(text_mask=batch.text_mask & kept))
+        self.log_dict({"train/loss": nll.detach(), "train/nll_bits_per_code": nll.detach()})
+        return nll
+
+    def validation_step(self, batch: CodeBatch, batch_idx: int) -> None:
+        shuffled = batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0))
+        size = len(batch.codes)
+        nll = self._step(batch)
+        self.log_dict({"val/loss": nll, "val/nll_bits_per_code": nll}, batch_size=size)
+        self.log("val/nll_bits_per_code_shuffled", self._step(shuffled), batch_size=size)
+
+    def _step(self, batch: CodeBatch) -> Tensor:
+        conditioning = self.network.condition(batch.text, batch.text_mask, batch.context)
+        return bits_per_code(self.network(batch.codes, conditioning), batch.codes)
+
+    def configure_optimizers(self) -> Any:
+        return adamw_cosine(self, self.level.lr, self.config.weight_decay, 50, self.level.max_steps, betas=(0.9, 0.98))

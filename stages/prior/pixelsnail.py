@@ -1,0 +1,239 @@
+"""PixelSNAIL (Chen et al., arXiv:1712.09763) over a grid of codes, given text and, for the bottom level, the top codes.
+
+    codes (B,H,W) -> embedding -> strictly causal convolution -> blocks -> logits (B,K,H,W)
+    a block: gated residual blocks of causal convolutions, causal self-attention, cross-attention to the text
+
+Causal means raster order: the logits at a position depend on the codes of earlier positions alone. Only the first
+convolution looks strictly back; what follows may see its own position, because that holds no later code.
+Activations are (B,H,W,C) throughout: norms and attention work on the last axis, and convolutions read it as
+channels-last without a copy.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class PixelSNAILSizes:
+    """What the weights' shapes depend on; saved beside them."""
+
+    side: int
+    codebook_size: int
+    text_width: int
+    channels: int
+    kernel: int
+    blocks: int
+    residual_blocks: int
+    residual_channels: int
+    self_attention: bool
+    context_side: int
+    """Side of the conditioning level's grid; 0 for none."""
+    context_blocks: int
+    text_layers: int
+    heads: int
+    dropout: float
+
+
+class Conditioning(NamedTuple):
+    """Everything that does not depend on the codes being modelled; computed once for a sample."""
+
+    text: Tensor
+    """(B,1+L,C) a learned token, then the adapted text tokens."""
+    text_mask: Tensor
+    """(B,1+L) bool; the learned token is always visible, so no row of attention is ever empty."""
+    context: Tensor | None
+    """(B,H,W,C) features of the level above; None on the top level."""
+
+
+class CausalConv2d(nn.Module):
+    """Convolution over rows above and, on its own row, what lies left: (B,H,W,I) -> (B,H,W,O).
+
+    Args:
+        kernel: odd side k; the window is k//2 rows above and the row itself, k columns wide.
+        strict: whether the position itself is left out as well.
+    """
+
+    mask: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, strict: bool = False) -> None:
+        super().__init__()
+        self.reach = kernel // 2
+        self.strict = strict
+        self.conv = nn.Conv2d(in_channels, out_channels, (self.reach + 1, kernel), bias=True)
+        mask = torch.ones(1, 1, self.reach + 1, kernel)
+        mask[..., -1, self.reach + (0 if strict else 1) :] = 0
+        self.register_buffer("mask", mask, persistent=False)
+
+    def weight(self) -> Tensor:
+        """(O,I,k//2+1,k), zero at what is not in the past."""
+        return self.conv.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x.movedim(-1, 1), (self.reach, self.reach, self.reach, 0))  # (B,I,H+r,W+2r)
+        return F.conv2d(padded, self.weight(), self.conv.bias).movedim(1, -1)
+
+
+class GatedResidualBlock(nn.Module):
+    """x + glu(conv(elu(conv(elu(norm(x))))) + context): (B,H,W,C) -> (B,H,W,C), causal."""
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        c, inner = sizes.channels, sizes.residual_channels
+        self.norm = nn.RMSNorm(c)
+        self.conv_in = CausalConv2d(c, inner, sizes.kernel)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.conv_out = CausalConv2d(inner, 2 * c, sizes.kernel)
+        self.from_context = nn.Linear(c, 2 * c, bias=False) if sizes.context_side else None
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+        hidden = self.conv_in(F.elu(self.norm(x)))
+        hidden = self.conv_out(self.dropout(F.elu(hidden)))  # (B,H,W,2C)
+        if self.from_context is not None:
+            hidden = hidden + self.from_context(context)
+        return x + F.glu(hidden, dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention of x (B,N,C) over `source` (B,M,C), added to x."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.RMSNorm(channels)
+        self.to_query = nn.Linear(channels, channels, bias=False)
+        self.to_key_value = nn.Linear(channels, 2 * channels, bias=False)
+        self.to_out = nn.Linear(channels, channels)
+
+    def query(self, normed: Tensor) -> Tensor:
+        """(B,N,C) -> (B,heads,N,C/heads)."""
+        return self.to_query(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def key_value(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,M,C) -> key and value, each (B,heads,M,C/heads)."""
+        key, value = self.to_key_value(source).unflatten(-1, (2, self.heads, -1)).unbind(-3)  # (B,M,heads,C/heads)
+        return key.transpose(1, 2), value.transpose(1, 2)
+
+    def causal(self, x: Tensor) -> Tensor:
+        """Self-attention of each position over itself and earlier ones, (B,N,C) in raster order."""
+        normed = self.norm(x)
+        attended = F.scaled_dot_product_attention(self.query(normed), *self.key_value(normed), is_causal=True)
+        return x + self.to_out(attended.transpose(1, 2).flatten(2))
+
+    def cross(self, x: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+        """Attention of (B,N,C) over (B,M,C), of which mask (B,M) bool tells what may be seen."""
+        attended = F.scaled_dot_product_attention(
+            self.query(self.norm(x)), *self.key_value(source), attn_mask=mask[:, None, None, :]
+        )
+        return x + self.to_out(attended.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Residual blocks, then attention over the past and over the text."""
+
+    self_attention: Attention | None
+    text_attention: Attention
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        self.residual_blocks = nn.ModuleList(GatedResidualBlock(sizes) for _ in range(sizes.residual_blocks))
+        self.self_attention = Attention(sizes.channels, sizes.heads) if sizes.self_attention else None
+        self.text_attention = Attention(sizes.channels, sizes.heads)
+
+    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+        for residual_block in self.residual_blocks:
+            x = residual_block(x, conditioning.context)
+        rows, columns = x.shape[1:3]
+        flat = x.flatten(1, 2)  # (B,HW,C)
+        if self.self_attention is not None:
+            flat = self.self_attention.causal(flat)
+        flat = self.text_attention.cross(flat, conditioning.text, conditioning.text_mask)
+        return flat.unflatten(1, (rows, columns))
+
+
+class ContextNetwork(nn.Module):
+    """The level above, seen whole: codes (B,h,w) -> features (B,H,W,C) on this level's grid."""
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        c = sizes.channels
+        self.scale = sizes.side // sizes.context_side
+        self.embedding = nn.Embedding(sizes.codebook_size, c)
+        self.convs = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _ in range(sizes.context_blocks))
+        self.spread = nn.Linear(c, self.scale**2 * c)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        x = self.embedding(codes).movedim(-1, 1)  # (B,C,h,w)
+        for conv in self.convs:
+            x = x + conv(F.elu(x))
+        return F.pixel_shuffle(self.spread(F.elu(x.movedim(1, -1))).movedim(-1, 1), self.scale).movedim(1, -1)
+
+
+class TextAdapter(nn.Module):
+    """BLIP token features (B,L,E) -> tokens of this network's width, behind one learned token: (B,1+L,C)."""
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        c = sizes.channels
+        self.project = nn.Sequential(nn.LayerNorm(sizes.text_width), nn.Linear(sizes.text_width, c))
+        self.first = nn.Parameter(0.02 * torch.randn(c))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(c, sizes.heads, 2 * c, 0.0, "gelu", batch_first=True, norm_first=True)
+            for _ in range(sizes.text_layers)
+        )
+        self.norm = nn.LayerNorm(c)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        text = torch.cat([self.first.expand(len(tokens), 1, -1), self.project(tokens)], dim=1)
+        mask = F.pad(mask, (1, 0), value=True)
+        for layer in self.layers:
+            text = layer(text, src_key_padding_mask=~mask)
+        return self.norm(text), mask
+
+
+class PixelSNAIL(nn.Module):
+    """Autoregressive network over one level's codes.
+
+    Args:
+        sizes: everything that the shapes depend on.
+    """
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        c = sizes.channels
+        self.embedding = nn.Embedding(sizes.codebook_size, c)
+        self.start = CausalConv2d(c, c, sizes.kernel + 2, strict=True)
+        self.row = nn.Parameter(0.02 * torch.randn(sizes.side, 1, c))
+        self.column = nn.Parameter(0.02 * torch.randn(1, sizes.side, c))
+        self.context = ContextNetwork(sizes) if sizes.context_side else None
+        self.text = TextAdapter(sizes)
+        self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.blocks))
+        to_logits = nn.Linear(c, sizes.codebook_size)
+        nn.init.zeros_(to_logits.weight)
+        nn.init.zeros_(to_logits.bias)
+        self.out = nn.Sequential(nn.RMSNorm(c), to_logits)
+
+    def condition(self, text: Tensor, text_mask: Tensor, context_codes: Tensor | None = None) -> Conditioning:
+        """What all positions share.
+
+        Args:
+            text: (B,L,E) BLIP token features.
+            text_mask: (B,L) bool, True where there is a token; a row of all False is no caption.
+            context_codes: (B,h,w) int64 codes of the level above; None on the top level.
+        """
+        tokens, mask = self.text(text, text_mask)
+        return Conditioning(tokens, mask, None if self.context is None else self.context(context_codes))
+
+    def forward(self, codes: Tensor, conditioning: Conditioning) -> Tensor:
+        """codes (B,H,W) int64, of all rows or the first few -> logits (B,K,H,W), each from earlier codes alone."""
+        x = self.start(self.embedding(codes)) + self.row[: codes.shape[1]] + self.column
+        if conditioning.context is not None:
+            x = x + conditioning.context
+        for block in self.blocks:
+            x = block(x, conditioning)
+        logits: Tensor = self.out(x).movedim(-1, 1)
+        return logits

@@ -1,0 +1,80 @@
+"""Both levels of the prior as later stages use them: captions' features in, codes out."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.blip import TextFeatures
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
+from stages.prior.sampler import SamplingOptions, gumbel_noise, sample
+from stages.vqvae import Codes
+from stages.weights import load_sizes, load_weights, save_weights
+
+LEVELS = ("top", "bottom")
+
+
+class Prior:
+    """p(top | text) p(bottom | top, text).
+
+    Args:
+        top, bottom: trained networks in eval mode.
+    """
+
+    def __init__(self, top: PixelSNAIL, bottom: PixelSNAIL) -> None:
+        self.top, self.bottom = top, bottom
+
+    @torch.inference_mode()
+    def sample(self, text: TextFeatures, seeds: list[int], top: SamplingOptions, bottom: SamplingOptions) -> Codes:
+        """Draws the codes of one picture for each caption.
+
+        Args:
+            text: features of B captions.
+            seeds: B of them; picture i depends on its caption and seeds[i] alone, whatever else is in the batch.
+            top, bottom: how codes are drawn on each level.
+        """
+        top_codes = self._sample_level(self.top, text, None, [2 * seed for seed in seeds], top)
+        bottom_codes = self._sample_level(self.bottom, text, top_codes, [2 * seed + 1 for seed in seeds], bottom)
+        return Codes(top_codes, bottom_codes)
+
+    def _sample_level(
+        self,
+        network: PixelSNAIL,
+        text: TextFeatures,
+        context: Tensor | None,
+        seeds: list[int],
+        options: SamplingOptions,
+    ) -> Tensor:
+        noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
+        return sample(network, condition_rows(network, text, context, options.guidance_scale), noise, options)
+
+
+def condition_rows(
+    network: PixelSNAIL, text: TextFeatures, context: Tensor | None, guidance_scale: float
+) -> Conditioning:
+    """Conditioning of B rows; with guidance, of 2B: the captioned ones, then the same without caption."""
+    tokens, mask = text.tokens.float(), text.mask
+    if guidance_scale != 1:
+        tokens, mask = tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)])
+        context = None if context is None else context.repeat(2, 1, 1)
+    return network.condition(tokens, mask, context)
+
+
+def save_prior(prior: Prior, directory: Path) -> None:
+    """Writes `top.safetensors`, `bottom.safetensors` and their sizes."""
+    for name in LEVELS:
+        network: PixelSNAIL = getattr(prior, name)
+        save_weights(network, network.sizes, directory, name)
+
+
+def load_prior(directory: Path) -> Prior:
+    """The networks of a published `prior` artefact.
+
+    Raises:
+        StageError: a file is missing, cut short or of another network.
+    """
+    networks = {}
+    for name in LEVELS:
+        networks[name] = PixelSNAIL(load_sizes(PixelSNAILSizes, directory, name))
+        load_weights(networks[name], directory, name)
+    return Prior(**networks)

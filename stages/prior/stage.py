@@ -1,0 +1,131 @@
+"""Stage `prior`: codes and text features in, two PixelSNAIL networks out."""
+
+import dataclasses
+import logging
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.blip import Features, load_features
+from stages.codes import CodeStore, SplitCodes
+from stages.config import RunConfig
+from stages.config.prior import LevelConfig, PriorConfig
+from stages.prior.module import CodeBatch, PriorModule
+from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
+from stages.prior.prior import Prior, save_prior
+from stages.training import Batches, Sweep, fit, parameter_count
+from stages.workspace import Workspace
+
+log = logging.getLogger("stages.prior")
+
+
+class CodedPairs:
+    """Batches of a split's codes on one level, with captions' features."""
+
+    def __init__(self, codes: SplitCodes, features: Features, level: str) -> None:
+        self.codes, self.features, self.level = codes, features, level
+
+    def __len__(self) -> int:
+        return len(self.codes.captions)
+
+    def batch(self, rows: np.ndarray) -> CodeBatch:
+        """Pairs of these row numbers of the split; text is cut to the longest caption among them."""
+        records = self.codes.record_rows[rows]
+        mask = torch.from_numpy(np.asarray(self.features.text_mask[records]))
+        length = max(1, int(mask.sum(dim=1).max()))
+        text = torch.from_numpy(np.asarray(self.features.text_tokens[records, :length])).float()
+        top = _int64(self.codes.top[rows])
+        codes, context = (top, None) if self.level == "top" else (_int64(self.codes.bottom[rows]), top)
+        return CodeBatch(codes, context, text, mask[:, :length])
+
+
+def run(config: RunConfig, workspace: Workspace) -> None:
+    """Trains each level on `train`, validates on `val` with true and with shuffled captions."""
+    torch.manual_seed(config.seed)
+    features = load_features(workspace.require("blip"))
+    store = CodeStore.open(workspace.require("codes"))
+    train, val = store.read("train"), store.read("val")
+    modules = {}
+    for name in ("top", "bottom"):
+        sizes = _sizes(name, config.prior, store, features.text_tokens.shape[-1])
+        modules[name] = PriorModule(PixelSNAIL(sizes), _level(name, config.prior), config.prior)
+        pairs, held_out = CodedPairs(train, features, name), CodedPairs(val, features, name)
+        fit(
+            modules[name],
+            Batches(pairs.batch, len(pairs), modules[name].level.batch_size, config.seed),
+            Sweep(held_out.batch, len(held_out), 100, mixed=True),
+            max_steps=modules[name].level.max_steps,
+            val_every=config.prior.val_every,
+            scratch=workspace.scratch("prior"),
+            desc=f"prior {name}",
+            ema_decay=config.prior.ema_decay,
+        )
+    with workspace.publish("prior") as output:
+        save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)
+        for name, module in modules.items():
+            output.figures[f"parameters_{name}"] = parameter_count(module.network)
+            output.figures |= measure(module, CodedPairs(val, features, name), name)
+        output.figures |= _together(output.figures, train)
+    _report(output.figures)
+
+
+def _level(name: str, config: PriorConfig) -> LevelConfig:
+    level: LevelConfig = getattr(config, name)
+    return level
+
+
+def _sizes(name: str, config: PriorConfig, store: CodeStore, text_width: int) -> PixelSNAILSizes:
+    level = _level(name, config)
+    shared = {f.name for f in dataclasses.fields(PixelSNAILSizes)} & {f.name for f in dataclasses.fields(LevelConfig)}
+    return PixelSNAILSizes(
+        side=store.schema.top_side if name == "top" else store.schema.bottom_side,
+        codebook_size=store.schema.codebook_size,
+        text_width=text_width,
+        context_side=0 if name == "top" else store.schema.top_side,
+        **{key: getattr(level, key) for key in shared},
+    )
+
+
+@torch.no_grad()
+def measure(module: PriorModule, pairs: CodedPairs, name: str) -> dict[str, float]:
+    """Bits per code of a held-out split with its captions, with other pictures' captions, and with none."""
+    totals = {"": 0.0, "_shuffled": 0.0, "_uncaptioned": 0.0}
+    for batch in Sweep(pairs.batch, len(pairs), 100, mixed=True):
+        variants = {
+            "": batch,
+            "_shuffled": batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0)),
+            "_uncaptioned": batch._replace(text_mask=torch.zeros_like(batch.text_mask)),
+        }
+        for suffix, variant in variants.items():
+            totals[suffix] += float(module._step(variant)) * len(batch.codes)
+    return {f"val_nll_bits_per_code_{name}{suffix}": total / len(pairs) for suffix, total in totals.items()}
+
+
+def _together(figures: dict[str, Any], codes: SplitCodes) -> dict[str, float]:
+    """Bits per code over both levels' codes of a picture together."""
+    top, bottom = codes.top[0].size, codes.bottom[0].size
+    return {
+        f"val_nll_bits_per_code{suffix}": (
+            top * figures[f"val_nll_bits_per_code_top{suffix}"]
+            + bottom * figures[f"val_nll_bits_per_code_bottom{suffix}"]
+        )
+        / (top + bottom)
+        for suffix in ("", "_shuffled", "_uncaptioned")
+    }
+
+
+def _int64(codes: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(codes, dtype=np.int64))
+
+
+def _report(figures: dict[str, float]) -> None:
+    log.info(
+        "prior: val bits per code %.3f top, %.3f bottom; with shuffled captions %.3f and %.3f",
+        *(
+            figures[f"val_nll_bits_per_code_{level}{suffix}"]
+            for suffix in ("", "_shuffled")
+            for level in ("top", "bottom")
+        ),
+    )
