@@ -1,0 +1,68 @@
+"""The whole system as one callable: BLIP's text features -> PixelSNAIL's codes -> the VQ-VAE's decoder."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from stages.blip import Blip, load_blip
+from stages.config.samples import LevelSamplingConfig, SamplingConfig
+from stages.prior import Prior, SamplingOptions, load_prior
+from stages.seeding import picture_seeds
+from stages.vqvae import VQVAE, load_vqvae
+from stages.workspace import Workspace
+
+
+class TextToImage:
+    """Paints prompts.
+
+    Args:
+        blip, prior, vqvae: what the stages published.
+        sampling: how codes are drawn.
+    """
+
+    def __init__(self, blip: Blip, prior: Prior, vqvae: VQVAE, sampling: SamplingConfig) -> None:
+        self.blip, self.prior, self.vqvae, self.sampling = blip, prior, vqvae, sampling
+
+    @torch.inference_mode()
+    def __call__(self, prompts: list[str], *, seed: int = 0, start: int = 0, batch_size: int = 64) -> Tensor:
+        """One picture for each prompt.
+
+        Args:
+            seed: picture i depends on its prompt, `seed` and `start + i`, not on what is painted beside it.
+            start: number of the first picture, for painting a long list in parts.
+            batch_size: prompts painted at a time.
+
+        Returns:
+            (B,3,H,W) in [-1,1].
+        """
+        seeds = picture_seeds(seed, len(prompts), start)
+        pictures = []
+        for first in range(0, len(prompts), batch_size):
+            batch = slice(first, first + batch_size)
+            codes = self.prior.sample(
+                self.blip.encode_text(prompts[batch]),
+                seeds[batch],
+                _options(self.sampling.top),
+                _options(self.sampling.bottom),
+            )
+            pictures.append(self.vqvae.decode(codes))
+        return torch.cat(pictures)
+
+
+def _options(config: LevelSamplingConfig) -> SamplingOptions:
+    return SamplingOptions(**dataclasses.asdict(config))
+
+
+def load_text_to_image(workspace: Workspace) -> TextToImage:
+    """The system that a run's stages published.
+
+    Raises:
+        StageError: a stage has not been run, or its artefact is damaged.
+    """
+    return TextToImage(
+        load_blip(workspace.require("blip")),
+        load_prior(workspace.require("prior")),
+        load_vqvae(workspace.require("vqvae")),
+        workspace.config.samples.sampling,
+    )

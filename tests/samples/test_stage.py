@@ -1,0 +1,69 @@
+"""Prompts become files that carry them; the grid is labelled; earlier paintings stay."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.__main__ import main, parse_config
+from stages.samples import load_text_to_image
+from stages.samples.grid import labelled_grid
+from stages.samples.stage import slug
+from stages.seeding import picture_seeds
+from stages.workspace import Workspace
+
+
+def test_slug_says_the_prompt() -> None:
+    assert slug("A red ship, on a stormy sea!") == "a-red-ship-on-a-stormy-sea"
+    assert slug("Nature morte à l'été / ../../x") == "nature-morte-a-l-ete-x"
+    assert slug("***") == "prompt"
+    assert slug("船") == "船"
+    assert len(slug("word " * 100)) <= 80
+
+
+def test_picture_seeds_do_not_depend_on_how_a_list_is_cut() -> None:
+    assert picture_seeds(3, 10)[4:] == picture_seeds(3, 6, start=4)
+    assert len(set(picture_seeds(0, 500) + picture_seeds(1, 500))) == 1000
+
+
+def test_the_grid_has_a_row_for_each_prompt() -> None:
+    pictures = np.full((2, 3, 32, 32, 3), 200, dtype=np.uint8)
+    pictures[1, 2] = (255, 0, 0)
+    sheet = np.asarray(labelled_grid(pictures, ["a short one", "a very long prompt " * 20]))
+    reds = (sheet == (255, 0, 0)).all(axis=-1)
+    assert reds.sum() > 150 * 150
+    assert np.flatnonzero(reds.any(axis=1)).min() > sheet.shape[0] / 2
+    assert (sheet.max(axis=-1) < 80).sum() > 100  # there is writing
+
+
+def test_pictures_are_the_same_in_any_batch(tiny_run: Path) -> None:
+    paint = load_text_to_image(Workspace(parse_config("samples", ["--config", str(tiny_run)])))
+    prompts = ["two ships", "a candle and a book by a grey wall", "a red ship on a stormy sea at dusk", "a windmill"]
+    together = paint(prompts, seed=5)
+    assert together.shape == (4, 3, 32, 32)
+    assert together.abs().max() <= 1
+    parts = torch.cat([paint(prompts[:1], seed=5), paint(prompts[1:], seed=5, start=1, batch_size=2)])
+    torch.testing.assert_close(parts, together, atol=1e-4, rtol=0)
+    assert not torch.equal(paint(prompts[:1], seed=6), together[:1])
+
+
+def test_a_prompt_becomes_a_file_that_carries_it(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Workspace(parse_config("samples", ["--config", str(tiny_run)])).directory("samples")
+    prompt = "a red ship, “on” a stormy sea at dusk"
+    assert main(["samples", "--config", str(tiny_run), "--samples.prompt", prompt]) == 0
+    assert main(["samples", "--config", str(tiny_run), "--samples.prompt", "a windmill", "--samples.seed", "3"]) == 0
+    first = folder / "a-red-ship-on-a-stormy-sea-at-dusk-0-0.png"
+    assert Image.open(first).text["prompt"] == prompt  # type: ignore[attr-defined]
+    assert (folder / "a-windmill-3-1.png").is_file()
+    assert (folder / "grid.png").is_file()
+    index = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert {line["prompt"] for line in index} >= {prompt, "a windmill"}
+    assert {line["file_name"] for line in index} == {p.name for p in folder.glob("*.png")} - {"grid.png"}
+
+
+def test_a_blank_prompt_is_refused(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["samples", "--config", str(tiny_run), "--samples.prompt", "  "]) == 2
+    assert "samples.prompt is empty" in capsys.readouterr().err
