@@ -1,0 +1,46 @@
+"""The baseline's U-Net and schedules, all `diffusers`'."""
+
+from typing import Any
+
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
+
+from stages.config.diffusion import DiffusionConfig
+
+SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "DDPM": (DDPMScheduler, {}),
+    "DDIM": (DDIMScheduler, {}),
+    "DPM-Solver++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
+}
+
+
+def build_unet(config: DiffusionConfig, latent_channels: int, side: int, text_width: int) -> UNet2DConditionModel:
+    """U-Net over latents (B,latent_channels,side,side), with cross-attention to text tokens (B,L,text_width)."""
+    levels = len(config.channels)
+    return UNet2DConditionModel(
+        sample_size=side,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        down_block_types=("CrossAttnDownBlock2D",) * levels,
+        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        block_out_channels=tuple(config.channels),
+        layers_per_block=config.layers_per_block,
+        cross_attention_dim=text_width,
+        attention_head_dim=config.attention_head_dim,
+        norm_num_groups=16,
+    )
+
+
+def training_scheduler(config: DiffusionConfig) -> DDPMScheduler:
+    """The noising chain: cosine-like squared schedule, ending in (nearly) pure noise."""
+    return DDPMScheduler(
+        num_train_timesteps=config.train_timesteps,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type=config.prediction_type,
+        clip_sample=False,
+    )
+
+
+def sampling_scheduler(name: str, trained: Any) -> Any:
+    """The sampler of that name in the config, on the chain that `trained` (a scheduler's config) describes."""
+    kind, options = SCHEDULERS[name]
+    return kind.from_config(trained, **options)

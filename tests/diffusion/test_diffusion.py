@@ -1,0 +1,127 @@
+"""The baseline's latents round-trip, its loss is the one it says, it listens, and plain `diffusers` loads it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+
+from stages.__main__ import parse_config
+from stages.codes import CodeStore
+from stages.config.diffusion import DiffusionConfig
+from stages.diffusion import load_diffusion
+from stages.diffusion.latents import LatentSpace, measure_space, nearest_codes, stack_levels
+from stages.diffusion.module import DiffusionModule, LatentBatch, drop_captions
+from stages.diffusion.network import SCHEDULERS, build_unet, sampling_scheduler, training_scheduler
+from stages.diffusion.stage import codes_of
+from stages.vqvae import load_vqvae
+from stages.workspace import Workspace
+
+SMALL = DiffusionConfig(channels=[32, 32], attention_head_dim=16, num_inference_steps=5)
+
+
+def test_latents_round_trip_through_codes(tiny_run: Path) -> None:
+    workspace = Workspace(parse_config("diffusion", ["--config", str(tiny_run)]))
+    network = load_vqvae(workspace.require("vqvae"))
+    split = CodeStore.open(workspace.require("codes")).read("test")
+    codes = codes_of(split, torch.arange(len(split.captions)).numpy())
+    space = measure_space(network, codes)
+    x_0 = space.from_codes(network, codes)
+    spread = x_0.std(dim=(0, 2, 3))
+    assert x_0.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+    assert ((spread - 1).abs() < 0.05).any()
+    torch.testing.assert_close(space.to_image(network, x_0), network.decode(codes), atol=1e-4, rtol=0)
+
+
+def test_nearest_codes_is_the_nearest() -> None:
+    book = torch.randn(7, 4)
+    indices = torch.randint(0, 7, (2, 3, 3))
+    noisy = torch.nn.functional.embedding(indices, book).movedim(-1, 1) + 1e-3
+    assert torch.equal(nearest_codes(noisy, book), indices)
+
+
+def test_levels_are_stacked_bottom_first(tiny_run: Path) -> None:
+    workspace = Workspace(parse_config("diffusion", ["--config", str(tiny_run)]))
+    network = load_vqvae(workspace.require("vqvae"))
+    split = CodeStore.open(workspace.require("codes")).read("test")
+    codes = codes_of(split, torch.arange(2).numpy())
+    stacked = stack_levels(network, codes)
+    dim = network.sizes.embedding_dim
+    torch.testing.assert_close(stacked[:, :dim, 3, 5], network.embed_bottom(codes.bottom[:, 3, 5]))
+    torch.testing.assert_close(stacked[:, dim:, 3, 5], network.embed_top(codes.top[:, 1, 2]))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_a_perfect_prediction_has_no_loss_and_weights_are_min_snr(kind: str) -> None:
+    config = DiffusionConfig(channels=[32, 32], attention_head_dim=16, prediction_type=kind)  # type: ignore[arg-type]
+    module = DiffusionModule(build_unet(config, 4, 8, 12), config)
+    chain = training_scheduler(config)
+    t = torch.tensor([0, 300, 999])
+    alphas = chain.alphas_cumprod[t].double()
+    snr = alphas / (1 - alphas)
+    expected = snr.clamp(max=5) / (snr + 1 if kind == "v_prediction" else snr)
+    torch.testing.assert_close(module._weight(t, kind == "v_prediction").double(), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_dropped_captions_are_all_alike() -> None:
+    text, mask = torch.randn(3, 4, 5), torch.ones(3, 4, dtype=torch.bool)
+    dropped, visible = drop_captions(text, mask, torch.tensor([True, False, False]))
+    assert torch.equal(dropped[0], text[0]) and visible[0].all()
+    assert torch.equal(dropped[1], dropped[2])
+    assert visible[1].tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_samplers_follow_a_perfect_network(name: str) -> None:
+    """With a network that knows x_0, every sampler ends at x_0."""
+    config = DiffusionConfig(prediction_type="epsilon")
+    chain = training_scheduler(config)
+    scheduler = sampling_scheduler(name, chain.config)
+    scheduler.set_timesteps(50 if name != "DDPM" else 1000)
+    x_0 = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    x_t = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+    for t in scheduler.timesteps:
+        alpha = chain.alphas_cumprod[int(t)]
+        eps = (x_t - alpha.sqrt() * x_0) / (1 - alpha).sqrt()
+        x_t = scheduler.step(eps, t, x_t).prev_sample
+    torch.testing.assert_close(x_t, x_0, atol=0.05, rtol=0)
+
+
+def test_it_learns_and_listens() -> None:
+    """Two captions, two latents: the loss falls, and with the other's caption it is higher."""
+    torch.manual_seed(0)
+    module = DiffusionModule(build_unet(SMALL, 2, 8, 12), SMALL)
+    x_0 = torch.stack([torch.full((2, 8, 8), 1.0), torch.full((2, 8, 8), -1.0)]).repeat(16, 1, 1, 1)
+    text = torch.randn(2, 3, 12).repeat(16, 1, 1)
+    batch = LatentBatch(x_0, text, torch.ones(32, 3, dtype=torch.bool))
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    t, eps = torch.arange(32) * 31, torch.randn(x_0.shape, generator=torch.Generator().manual_seed(2))
+    everyone = torch.ones(32, dtype=torch.bool)
+    before = module._step(batch, everyone, t, eps).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        module._step(batch, everyone, torch.randint(0, 1000, (32,)), torch.randn_like(x_0)).backward()
+        optimizer.step()
+    after = module._step(batch, everyone, t, eps).item()
+    other = module._step(batch._replace(text=text.roll(1, 0)), everyone, t, eps).item()
+    assert after < 0.5 * before
+    assert other > 1.5 * after
+
+
+def test_published_parts_load_in_plain_diffusers_and_paint(tiny_run: Path) -> None:
+    workspace = Workspace(parse_config("diffusion", ["--config", str(tiny_run)]))
+    folder = workspace.require("diffusion")
+    assert UNet2DConditionModel.from_pretrained(folder / "unet").config.in_channels > 0
+    assert DDPMScheduler.from_pretrained(folder / "scheduler").config.prediction_type == "v_prediction"
+    paint = load_diffusion(workspace)
+    together = paint(["two ships", "a windmill", "a fish"], seed=1)
+    assert together.shape == (3, 3, 32, 32)
+    parts = torch.cat([paint(["two ships"], seed=1), paint(["a windmill", "a fish"], seed=1, start=1)])
+    assert (parts - together).abs().mean() < 0.01  # quantizing may flip a code that lies on the fence
+
+
+def test_a_missing_normalisation_is_named(tmp_path: Path) -> None:
+    from stages.errors import StageError
+
+    with pytest.raises(StageError, match=r"latents\.json cannot be read"):
+        LatentSpace.load(tmp_path)
