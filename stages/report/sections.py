@@ -1,0 +1,257 @@
+"""The page's tables, each from the facts of the run."""
+
+import re
+from typing import Any
+
+from stages.pipeline import STAGES
+from stages.report.facts import NOT_FROM_TEXT, Evaluation, RunFacts, system_name
+from stages.report.metric import Kind, Metric, flatten, kind_of, write_number
+from stages.report.table import Cell, Table, cross_table, list_table
+
+PER_ATTRIBUTE = re.compile(
+    r"^(?:per_attribute|attributes?|attribute_accuracy|accuracy)[/.:](?:per_attribute[/.:])?(.+)$"
+)
+BITS_PER_CODE = re.compile(r"(?:val_)?nll_bits_per_code(?:_(?P<level>top|bottom))?(?:_(?P<told>shuffled|uncaptioned))?")
+TOLD = {"": "true caption", "shuffled": "another's caption", "uncaptioned": "no caption"}
+LEVELS = {"both": "both levels", "top": "top level", "bottom": "bottom level"}
+SIMILARITY = re.compile(r"(?P<score>itm|itc)_similarity_(?P<pairs>related|unrelated)_(?P<statistic>mean|median|std)")
+SCORES = {"itm": "ITM probability", "itc": "ITC cosine"}
+STATISTICS = {"mean": "mean", "median": "median", "std": "standard deviation"}
+DECISIONS = ("accuracy", "precision", "recall", "f1")
+DECISION_NAMES = {
+    "published": "ITM, as published: related pairs only",
+    "itm": "ITM, as many unrelated pairs",
+    "itc": "ITC cosine, as many unrelated pairs",
+}
+LATENT_NAMES = {
+    "explained_variance_2_top": Kind("Variance in 2 components, top", "percent", 0),
+    "explained_variance_10_top": Kind("Variance in 10 components, top", "percent", 0),
+    "explained_variance_2_bottom": Kind("Variance in 2 components, bottom", "percent", 0),
+    "explained_variance_10_bottom": Kind("Variance in 10 components, bottom", "percent", 0),
+    "trustworthiness": Kind("Trustworthiness of the t-SNE, top", "score", 1),
+    "trustworthiness_joint": Kind("Trustworthiness of the t-SNE, pictures and captions", "score", 1),
+    "knn_agreement_top": Kind("Neighbours with the same label, in pooled top z_q", "percent", 1),
+    "knn_agreement_bottom": Kind("Neighbours with the same label, in pooled bottom z_q", "percent", 1),
+    "knn_agreement_tsne": Kind("Neighbours with the same label, in the t-SNE", "percent", 1),
+    "knn_agreement_chance": Kind("Neighbours with the same label, by chance", "percent", 0),
+    "retrieval_r10": Kind("Picture by its caption's codes, pooled z_q, R@10", "percent", 1),
+    "retrieval_r10_centred": Kind("The same with each modality's mean removed", "percent", 1),
+    "retrieval_r10_chance": Kind("The same by chance", "percent", 0),
+    "modality_mixing": Kind("Neighbours of the other modality (0.5: mixed)", "score", 0),
+    "usage_top": Kind("Codes in use, top", "percent", 1),
+    "usage_bottom": Kind("Codes in use, bottom", "percent", 1),
+    "usage_text": Kind("Codes in use, captions", "percent", 0),
+    "perplexity_top": Kind("Perplexity of the codes, top", "score", 0),
+    "perplexity_bottom": Kind("Perplexity of the codes, bottom", "score", 0),
+    "perplexity_text": Kind("Perplexity of the codes, captions", "score", 0),
+}
+
+
+def systems_table(evaluation: Evaluation) -> Table:
+    """Systems by metrics, per-attribute figures left to their own table; the better painter from text in bold."""
+    rows: dict[str, Kind] = {}
+    for metrics in evaluation.systems.values():
+        rows |= {path: kind_of(path) for path in metrics if path not in rows and not PER_ATTRIBUTE.match(path)}
+    columns = {system_name(name): metrics for name, metrics in evaluation.systems.items()}
+    table = cross_table("systems", "Systems and metrics", "metric", columns, rows)
+    if not evaluation.systems:
+        return table
+    for row, (path, kind) in zip(table.rows, rows.items(), strict=True):
+        _mark_best(row, list(evaluation.systems), [metrics.get(path) for metrics in evaluation.systems.values()], kind)
+    table.remark = (
+        "Under each value its 95 % interval and the number n of samples. Bold: the better value among the systems that "
+        "paint from the caption alone. \N{UPWARDS ARROW} higher is better, \N{DOWNWARDS ARROW} lower is better."
+    )
+    return table
+
+
+def _mark_best(row: list[Cell], systems: list[str], metrics: list[Metric | None], kind: Kind) -> None:
+    """Makes the best value among the systems that see the caption only bold, where at least two differ."""
+    values = {
+        number: kind.better * metric.value
+        for number, (system, metric) in enumerate(zip(systems, metrics, strict=True))
+        if system not in NOT_FROM_TEXT and metric is not None and metric.value is not None
+    }
+    if kind.better == 0 or len(values) < 2 or len(set(values.values())) < 2:
+        return
+    best = max(values.values())
+    for number, value in values.items():
+        if value == best:
+            cell = row[number + 1]
+            row[number + 1] = Cell(cell.text, cell.detail, cell.notes, cell.missing, best=True)
+
+
+def attribute_table(evaluation: Evaluation) -> Table:
+    """Share of pictures that show each captioned attribute, by system; the judge's own accuracy beside them."""
+    columns = {system_name(name): per_attribute(metrics) for name, metrics in evaluation.systems.items()}
+    judge = per_attribute(evaluation.section("judge"))
+    if judge:
+        columns["Judge, on real pictures"] = judge
+    columns = {name: metrics for name, metrics in columns.items() if metrics}
+    rows: dict[str, Kind] = {}
+    for metrics in columns.values():
+        rows |= {name: Kind(name.replace("_", " "), "percent", 0) for name in metrics if name not in rows}
+    return cross_table("attributes", "Attribute accuracy, attribute by attribute", "attribute", columns, rows)
+
+
+def per_attribute(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """The metrics of single attributes by the attribute's name."""
+    found = {}
+    for path, metric in metrics.items():
+        match = PER_ATTRIBUTE.match(path)
+        if match:
+            found[match.group(1).removesuffix("/accuracy")] = metric
+    return found
+
+
+def judge_table(evaluation: Evaluation) -> Table:
+    """How far the judge of the attributes can itself be trusted."""
+    metrics = {path: metric for path, metric in evaluation.section("judge").items() if not PER_ATTRIBUTE.match(path)}
+    return list_table("judge", "The judge on real pictures it was not trained on", metrics)
+
+
+def blip_tables(evaluation: Evaluation) -> list[Table]:
+    """BLIP's decisions by protocol, and its other figures."""
+    metrics = evaluation.section("blip")
+    decisions = Table("blip-decisions", "Does this picture belong to this caption?", ["protocol", *DECISION_HEAD])
+    for prefix, name in DECISION_NAMES.items():
+        found = [metrics.get(f"{prefix}_{decision}") for decision in DECISIONS]
+        if any(found):
+            cells = [
+                decisions.metric_cell(m or Metric(None, reason="not measured"), kind_of(d))
+                for m, d in zip(found, DECISIONS, strict=True)
+            ]
+            decisions.rows.append([Cell(name), *cells])
+    taken = {f"{prefix}_{decision}" for prefix in DECISION_NAMES for decision in DECISIONS}
+    scores = _score_table(metrics)
+    rest = {path: m for path, m in metrics.items() if path not in taken and not SIMILARITY.fullmatch(path)}
+    others = list_table("blip-others", "Retrieval and thresholds", rest)
+    return [table for table in (decisions, scores, others) if table.rows]
+
+
+def _score_table(metrics: dict[str, Metric]) -> Table:
+    """How the scores of related and of unrelated pairs are distributed."""
+    columns: dict[str, dict[str, Metric]] = {}
+    for path, metric in metrics.items():
+        match = SIMILARITY.fullmatch(path)
+        if match:
+            columns.setdefault(STATISTICS[match["statistic"]], {})[f"{match['score']}_{match['pairs']}"] = metric
+    rows = {
+        f"{score}_{pairs}": Kind(f"{name}, {pairs} pairs", "score", 0)
+        for score, name in SCORES.items()
+        for pairs in ("related", "unrelated")
+        if any(f"{score}_{pairs}" in column for column in columns.values())
+    }
+    return cross_table("blip-scores", "Scores of related and unrelated pairs", "score", columns, rows)
+
+
+DECISION_HEAD = [kind_of(decision).label for decision in DECISIONS]
+
+
+def prior_tables(evaluation: Evaluation) -> list[Table]:
+    """Bits per code by level and by what the prior is told, and the section's other figures."""
+    metrics, others = evaluation.section("prior"), {}
+    columns: dict[str, dict[str, Metric]] = {}
+    for path, metric in metrics.items():
+        match = BITS_PER_CODE.fullmatch(path)
+        if match is None:
+            others[path] = metric
+        else:
+            columns.setdefault(match["told"] or "", {})[match["level"] or "both"] = metric
+    named = {name: columns[told] for told, name in TOLD.items() if told in columns}
+    levels = {
+        level: Kind(name, "bits", -1) for level, name in LEVELS.items() if any(level in c for c in columns.values())
+    }
+    bits = cross_table("prior-bits", "Bits per code on held-out pictures", "codes", named, levels)
+    rest = list_table("prior-figures", "The prior's other figures", others)
+    return [table for table in (bits, rest) if table.rows]
+
+
+def latents_table(figures: dict[str, Any]) -> Table:
+    """The figures by which the plots can be judged."""
+    table = Table("latents-figures", "How far the plots can be trusted", ["", "value"])
+    reasons = {name: str(figures.get("tsne_reason") or "not measured") for name in LATENT_NAMES}
+    for name, kind in LATENT_NAMES.items():
+        if name in figures:
+            metric = (
+                Metric(figures[name], reason=reasons[name]) if figures[name] is None else Metric(float(figures[name]))
+            )
+            table.rows.append([Cell(kind.label), table.metric_cell(metric, kind)])
+    if figures.get("label_source"):
+        table.remark = f"Labels: {figures['label_source']}."
+    return table
+
+
+def costs_table(facts: RunFacts) -> Table:
+    """Time, memory and size of every stage."""
+    head = ["stage", "wall time", "peak memory", "parameters", "seconds per picture", "device"]
+    table = Table("costs", "Time, memory and size, by stage", head)
+    total = 0.0
+    for stage, manifest in facts.manifests.items():
+        seconds = manifest.get("wall_seconds")
+        total += seconds or 0.0
+        figures = manifest.get("figures", {})
+        drawing = facts.evaluation.metric(stage, "seconds_per_picture")
+        device = Cell(str(manifest.get("device") or "\N{EN DASH}"), wide=True)
+        table.rows.append(
+            [
+                Cell(stage),
+                Cell(write_seconds(seconds)),
+                Cell(_write_bytes(manifest.get("peak_memory_bytes"))),
+                _of_names(figures, "parameters", "count"),
+                Cell(write_number(drawing.value, "score") if drawing.value is not None else "\N{EN DASH}"),
+                device,
+            ]
+        )
+    if table.rows:
+        table.remark = f"All stages together: {write_seconds(total)}."
+    return table
+
+
+def missing_table(facts: RunFacts) -> Table:
+    """Every figure that is not available, and every stage that has not been run, with the reason."""
+    table = Table("missing", "Not available", ["what", "why, and how to get it"])
+    for stage in STAGES:
+        if stage not in facts.manifests and stage != "report":
+            table.rows.append([Cell(f"stage {stage}"), Cell(f"it has not been run; run: make {stage}", wide=True)])
+    places: dict[tuple[str, str], list[str]] = {}
+    evaluation = facts.evaluation
+    groups = {system_name(s): m for s, m in evaluation.systems.items()} | evaluation.sections
+    for place, metrics in groups.items():
+        for path, metric in metrics.items():
+            if metric.value is None:
+                places.setdefault((metric.reason, kind_of(path).label), []).append(place)
+    labels: dict[tuple[str, str], list[str]] = {}
+    for (reason, label), found in places.items():
+        labels.setdefault((reason, ", ".join(found)), []).append(label)
+    for (reason, where), names in labels.items():
+        table.rows.append([Cell("; ".join(names), f"of {where}"), Cell(reason, wide=True)])
+    return table
+
+
+def write_seconds(seconds: float | None) -> str:
+    """A duration in the unit that suits it."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _write_bytes(count: float | None) -> str:
+    return "\N{EN DASH}" if count is None else f"{count / 2**30:.2f} GiB"
+
+
+def _of_names(figures: dict[str, Any], name: str, unit: str) -> Cell:
+    """The figures whose name holds `name`, one below the other where there are several."""
+    found = {
+        path: metric.value for path, metric in flatten(figures).items() if name in path and metric.value is not None
+    }
+    if not found:
+        return Cell("\N{EN DASH}")
+    parts = []
+    for path, value in found.items():
+        rest = path.replace(name, "").strip("_/ ").replace("_", " ")
+        parts.append(f"{write_number(value, unit)}{f' ({rest})' if rest and len(found) > 1 else ''}")
+    return Cell("; ".join(parts))

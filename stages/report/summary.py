@@ -1,0 +1,120 @@
+"""The page's first paragraph: three sentences that say what the figures say, whichever way they fall."""
+
+from stages.report.facts import Evaluation, RunFacts
+from stages.report.metric import Metric, kind_of, write_number, write_value
+
+ATTRIBUTES = "attribute_accuracy"
+
+
+def summarise(facts: RunFacts) -> list[str]:
+    """Which system is ahead, whether the captions matter, and how high the ceiling is."""
+    evaluation = facts.evaluation
+    path = headline_metric(evaluation)
+    if path is None:
+        return ["No system of this run has been scored: neither attribute accuracy nor a BLIP cosine is available."]
+    sentences = [_who_is_ahead(evaluation, path), _do_captions_matter(evaluation, path), _ceiling(evaluation, path)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def headline_metric(evaluation: Evaluation) -> str | None:
+    """What the systems are compared by: attribute accuracy, else the BLIP ITC cosine, else nothing."""
+    for system in ("prior", "diffusion"):
+        if evaluation.metric(system, ATTRIBUTES).value is not None:
+            return ATTRIBUTES
+    for system in ("prior", "diffusion"):
+        for path, metric in evaluation.systems.get(system, {}).items():
+            if "itc" in path and metric.value is not None:
+                return path
+    return None
+
+
+def _who_is_ahead(evaluation: Evaluation, path: str) -> str:
+    prior, diffusion = evaluation.metric("prior", path), evaluation.metric("diffusion", path)
+    split = f"on the '{evaluation.split}' captions" if evaluation.split else "on the evaluated captions"
+    if prior.value is None or diffusion.value is None:
+        name, known = ("diffusion baseline", diffusion) if prior.value is None else ("prior", prior)
+        other, missing = ("prior", prior) if prior.value is None else ("diffusion baseline", diffusion)
+        return (
+            f"The pictures of the {name} {_reach(known, path)} {split}; "
+            f"the {other} could not be compared ({missing.reason})."
+        )
+    if prior.value == diffusion.value:
+        return f"The prior and the diffusion baseline are level {split}: the pictures of both {_reach(prior, path)}."
+    names = [("prior", prior), ("diffusion baseline", diffusion)]
+    (first, ahead), (second, behind) = names if prior.value > diffusion.value else names[::-1]
+    doubt = ", though their 95 % intervals overlap" if _overlap(ahead, behind) else ""
+    return (
+        f"The {first} beats the {second} {split}: its pictures {_reach(ahead, path)}, "
+        f"those of the {second} {_reach(behind, path, short=True)}{doubt}."
+    )
+
+
+def _do_captions_matter(evaluation: Evaluation, path: str) -> str:
+    own, other = evaluation.metric("prior", path), evaluation.metric("prior_shuffled", path)
+    parts = []
+    if own.value is not None and other.value is not None:
+        unit = kind_of(path).unit
+        gap = own.value - other.value
+        follows = gap > 0 and not _overlap(own, other)
+        points = f"{100 * gap:.1f} points" if unit == "percent" else write_number(gap, unit)
+        parts.append(
+            f"scored against other captions the prior's pictures reach {write_value(other, unit)} "
+            f"({points} {'less' if gap >= 0 else 'more'}), "
+            f"so they {'do' if follows else 'cannot be shown to'} follow their captions".replace("(-", "(")
+        )
+    bits, shuffled = bits_per_code(evaluation)
+    if bits is not None and shuffled is not None and bits.value is not None and shuffled.value is not None:
+        parts.append(
+            f"the prior needs {bits.value:.3f} bits per code given the true caption "
+            f"and {shuffled.value:.3f} given another"
+        )
+    if not parts:
+        return ""
+    sentence = "; ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _ceiling(evaluation: Evaluation, path: str) -> str:
+    unit = kind_of(path).unit
+    psnr = evaluation.section("vqvae").get("psnr_db", Metric(None))
+    parts = []
+    if psnr.value is not None:
+        parts.append(f"the VQ-VAE rebuilds held-out pictures at {psnr.value:.2f} dB (true peak 2.0)")
+    rebuilt, real = evaluation.metric("reconstruction", path), evaluation.metric("real", path)
+    if rebuilt.value is not None and real.value is not None:
+        parts.append(
+            f"its reconstructions score {write_value(rebuilt, unit)} and the real pictures {write_value(real, unit)}, "
+            "the ceiling for everything painted from codes"
+        )
+    if not parts:
+        return ""
+    sentence = ", and ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def bits_per_code(evaluation: Evaluation) -> tuple[Metric | None, Metric | None]:
+    """The prior's bits per code given the true and given another caption."""
+    found = evaluation.section("prior")
+    true = [path for path in found if "bits_per_code" in path and "shuffled" not in path]
+    shuffled = [path for path in found if "bits_per_code" in path and "shuffled" in path]
+    # the plain name before names of one level
+    first = min(true, key=len, default=None)
+    second = min(shuffled, key=len, default=None)
+    return (found[first] if first else None, found[second] if second else None)
+
+
+def _reach(metric: Metric, path: str, *, short: bool = False) -> str:
+    unit = kind_of(path).unit
+    value = write_value(metric, unit)
+    within = f" (95 % interval {' to '.join(write_number(end, unit) for end in metric.ci95)})" if metric.ci95 else ""
+    if short:
+        return value + within
+    if path == ATTRIBUTES:
+        return f"show {value} of what their captions say{within}"
+    return f"reach a BLIP ITC cosine of {value} with their captions{within}"
+
+
+def _overlap(first: Metric, second: Metric) -> bool:
+    if first.ci95 is None or second.ci95 is None:
+        return False
+    return first.ci95[0] <= second.ci95[1] and second.ci95[0] <= first.ci95[1]

@@ -1,0 +1,251 @@
+"""Artefacts of a run as the other stages publish them, small, with figures that a demo could have."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.config import RunConfig
+from stages.data.prepared import PreparedWriter
+from stages.latents import plots
+from stages.workspace import Workspace
+
+SIZE = 64
+SUBJECTS = ["ship", "fruit", "vase", "fish", "candle", "windmill"]
+COLOURS = {"red": (190, 50, 40), "green": (60, 120, 60), "blue": (50, 80, 160), "white": (225, 220, 205)}
+
+
+def metric(value: float | None, n: int = 500, protocol: str = "", reason: str | None = None) -> dict[str, Any]:
+    """A figure as `metrics.json` holds it, with a narrow interval."""
+    interval = None if value is None else [0.98 * value, value + 0.01 * min(value, abs(1 - value))]
+    entry = {"value": value, "n": n if value is not None else 0, "ci95": interval, "protocol": protocol}
+    return entry if reason is None else entry | {"reason": reason}
+
+
+def paint(rng: np.random.Generator, colour: tuple[int, int, int]) -> np.ndarray:
+    """A small picture (H,W,3) uint8: sky, table and a disc of the colour."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    ground = np.where(y[..., None] > 0.62, (120, 85, 55), (90, 105, 125)) * (0.8 + 0.3 * y[..., None])
+    centre, radius = rng.uniform(0.35, 0.65, 2), rng.uniform(0.15, 0.25)
+    disc = ((x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2)[..., None]
+    noise = rng.normal(0, 8, (SIZE, SIZE, 1))
+    return np.clip(np.where(disc, colour, ground) + noise, 0, 255).astype(np.uint8)
+
+
+class Tree:
+    """A run's folder under construction."""
+
+    def __init__(self, root: Path, attributes: bool = True) -> None:
+        self.config = RunConfig(run="demo", checkpoints=str(root / "checkpoints"), datasets=str(root / "data"))
+        self.workspace = Workspace(self.config)
+        self.attributes = attributes
+        self.captions: list[str] = []
+        self.metrics: dict[str, Any] = {}
+
+    def manifest(self, stage: str, figures: dict[str, Any], seconds: float = 60.0) -> Path:
+        folder = self.workspace.directory(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        entry = {
+            "stage": stage,
+            "run": "demo",
+            "config": {"name": "scenes", "source": "scenes"} if stage == "data" else {"max_steps": 900, "lr": 1e-3},
+            "seed": 0,
+            "inputs": {},
+            "figures": figures,
+            "device": "x86_64 CPU, 2 threads",
+            "versions": {"python": "3.11.4", "torch": "2.13.0", "numpy": "2.4.6"},
+            "git_commit": "0123456789abcdef0123456789abcdef01234567",
+            "created": "2026-01-02T03:04:05+00:00",
+            "wall_seconds": seconds,
+            "peak_memory_bytes": int(1.4 * 2**30),
+            "files": {},
+        }
+        (folder / "manifest.json").write_text(json.dumps(entry))
+        return folder
+
+    def add_data(self, count: int = 24) -> None:
+        rng = np.random.default_rng(0)
+        folder = self.workspace.directory("data")
+        folder.mkdir(parents=True)
+        writer = PreparedWriter(folder, SIZE)
+        images = writer.allocate(count)
+        for row in range(count):
+            colour, subject = list(COLOURS)[row % 4], SUBJECTS[row % 6]
+            images[row] = paint(rng, COLOURS[colour])
+            caption = f"An old picture of a {colour} {subject} before a grey wall, painted at dusk, number {row}"
+            split = ("train", "train", "val", "test")[row % 4] if row < count - 8 else "test"
+            true = {"subject": subject, "colour": colour} if self.attributes else None
+            writer.add(row, caption, file_name=f"{row:05d}.png", split=split, group=str(row), attributes=true)
+            if split == "test":
+                self.captions.append(caption)
+        values = {"subject": SUBJECTS, "colour": list(COLOURS)} if self.attributes else None
+        writer.close(values)
+        self.manifest("data", {"pictures": count}, 31.2)
+
+    def add_training(self) -> None:
+        rng = np.random.default_rng(1)
+        fits = {
+            "blip": ["blip"],
+            "vqvae": ["vqvae"],
+            "prior": ["prior top", "prior bottom"],
+            "diffusion": ["diffusion"],
+        }
+        for stage, names in fits.items():
+            sizes = {"_top": 1_913_344, "_bottom": 1_102_080} if stage == "prior" else {"": 2_204_160}
+            figures = {f"parameters{level}": size for level, size in sizes.items()}
+            folder = self.manifest(stage, figures, 171.0)
+            with (folder / "curves.jsonl").open("w") as handle:
+                for name in names:
+                    for step in range(10, 900, 10):
+                        values = {
+                            "fit": name,
+                            "step": step,
+                            "train/loss": 3 * np.exp(-step / 200) + rng.uniform(0.3, 0.4),
+                        }
+                        if step % 100 == 0:
+                            values |= {"val/loss": 3 * np.exp(-step / 200) + 0.4, "val/usage_top": 0.97}
+                        handle.write(json.dumps(values) + "\n")
+        self.manifest("codes", {"pairs": 24}, 9.0)
+
+    def add_latents(self) -> None:
+        rng = np.random.default_rng(2)
+        labels = np.repeat(SUBJECTS, 40)
+        view = rng.standard_normal((240, 2)) + 4 * rng.standard_normal((6, 2)).repeat(40, axis=0)
+        figures = {
+            "trustworthiness": 0.962,
+            "knn_agreement_top": 0.83,
+            "explained_variance_2_top": 0.41,
+            "retrieval_r10": 0.34,
+            "retrieval_r10_chance": 0.02,
+            "label_source": "the true attribute 'subject'",
+            "plots": [
+                {"file": "pca_top.png", "caption": "PCA of pooled z_q, top level"},
+                {"file": "tsne_joint.png", "caption": "t-SNE of pictures and captions together"},
+                {"file": "explained_variance.png", "caption": "Variance explained"},
+                {"file": "code_usage.png", "caption": "Code usage"},
+            ],
+        }
+        folder = self.manifest("latents", figures, 8.0)
+        axes = ("component 1", "component 2")
+        plots.plot_scatter(folder / "pca_top.png", view, labels, SUBJECTS, title="PCA of pooled z_q", axes_names=axes)
+        plots.plot_joint(folder / "tsne_joint.png", view, view + 0.5, labels, SUBJECTS, title="pictures and captions")
+        share = 0.7 ** np.arange(16)
+        plots.plot_explained_variance(
+            folder / "explained_variance.png", {"top": share / share.sum(), "bottom": share / share.sum()}
+        )
+        counts = rng.geometric(0.02, 256)
+        plots.plot_code_usage(folder / "code_usage.png", {"top": counts, "bottom": counts, "text": counts // 60})
+
+    def add_evaluation(
+        self, prior: float = 0.86, diffusion: float = 0.81, itc: tuple[float, float] = (0.41, 0.36)
+    ) -> None:
+        rng = np.random.default_rng(3)
+        folder = self.manifest("evaluation", {}, 55.0)
+        (folder / "pictures").mkdir()
+        for system in ("prior", "prior_shuffled", "diffusion", "reconstruction", "real"):
+            pictures = np.stack(
+                [paint(rng, COLOURS[c]) for _, c in zip(self.captions, 9 * list(COLOURS), strict=False)]
+            )
+            np.save(folder / "pictures" / f"{system}.npy", pictures)
+        records = [{"row": row, "prompt": caption, "seed": 10_000} for row, caption in enumerate(self.captions)]
+        (folder / "pictures" / "records.json").write_text(json.dumps(records))
+        self.metrics = evaluation_metrics(self.attributes, prior, diffusion, itc)
+        self.write_metrics()
+
+    def write_metrics(self) -> None:
+        """Writes `self.metrics`, as they were or as a test has changed them."""
+        (self.workspace.directory("evaluation") / "metrics.json").write_text(json.dumps(self.metrics))
+
+
+def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tuple[float, float]) -> dict[str, Any]:
+    """A whole `metrics.json`."""
+    missing = (
+        "the ImageNet weights of the backbone 'alex' are not at /cache/alexnet-owt-7be5be79.pth; run: make evaluation"
+    )
+    none = "this data set has no true attributes"
+    levels = {"prior": prior, "prior_shuffled": 0.31, "diffusion": diffusion, "reconstruction": 0.975, "real": 0.991}
+    cosines = {"prior": itc[0], "prior_shuffled": 0.05, "diffusion": itc[1], "reconstruction": 0.5, "real": 0.55}
+    systems: dict[str, Any] = {}
+    for system, level in levels.items():
+        judged = "judge sees the captioned value, mean over attributes"
+        systems[system] = {
+            name: metric(level - less, 500, judged) if attributes else metric(None, protocol=judged, reason=none)
+            for name, less in (("attribute_accuracy", 0.0), ("attribute_worst", 0.2), ("attribute_exact", 0.3))
+        }
+        if attributes:
+            by_attribute = {"subject": min(1.0, level + 0.1), "colour": level - 0.05, "count": level - 0.2}
+            systems[system] |= {f"attribute_accuracy/{name}": metric(value) for name, value in by_attribute.items()}
+            if system != "diffusion":
+                systems[system]["attribute_accuracy_compositions"] = metric(level - 0.1, 250, judged)
+        captions = "BLIP captions of 200 pictures against the prompts; lower-cased words"
+        systems[system] |= {
+            "bleu4": metric(0.31 * level, 200, f"corpus BLEU-4, nltk; {captions}"),
+            "meteor": metric(0.5 * level, 200, f"METEOR, exact + stem; {captions}"),
+            "rouge1": metric(0.6 * level, 200, f"ROUGE-1 F1, rouge-score; {captions}"),
+            "rougeL": metric(0.5 * level, 200, f"ROUGE-L F1, rouge-score; {captions}"),
+            "itc_cosine": metric(cosines[system], 500, "mean cosine of BLIP's embeddings of picture and caption"),
+            "lpips": metric(None, protocol="LPIPS v0.1", reason=missing),
+            "seconds_per_picture": metric(None, reason="real pictures are not drawn by a system")
+            if system == "real"
+            else metric(0.031, protocol="seconds to draw a picture, in batches"),
+        }
+    blip = {
+        f"{p}_{d}": metric(0.9) for p in ("itm", "itc", "published") for d in ("accuracy", "precision", "recall", "f1")
+    }
+    blip |= {
+        f"{score}_similarity_{pairs}_{statistic}": metric(0.93 if pairs == "related" else 0.11)
+        for score in ("itm", "itc")
+        for pairs in ("related", "unrelated")
+        for statistic in ("mean", "median", "std")
+    }
+    blip |= {"itm_threshold": metric(0.42), "text_to_image_r10": metric(0.44, 500, "among 500 pictures")}
+    judge: dict[str, Any] = {"accuracy_mean": metric(None, reason=none)}
+    if attributes:
+        judge = {"accuracy": {"subject": metric(1.0), "count": metric(0.97)}, "accuracy_mean": metric(0.988)}
+        judge |= {"accuracy_worst": metric(0.97), "accuracy_mean_compositions": metric(0.981), "train_pictures": 6000}
+    return {
+        "run": "demo",
+        "split": "test",
+        "systems": systems,
+        "vqvae": {
+            "mse": 0.0064,
+            "psnr_db": 27.96,
+            "usage_top": 0.98,
+            "usage_bottom": None,
+            "reason": "not measured here",
+        },
+        "blip": blip,
+        "prior": {
+            f"val_nll_bits_per_code{level}{told}": metric(bits)
+            for level in ("", "_top", "_bottom")
+            for told, bits in (("", 2.31), ("_shuffled", 3.47), ("_uncaptioned", 3.02))
+        },
+        "judge": judge,
+    }
+
+
+@pytest.fixture(scope="session")
+def training_and_latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artefacts that are the same in every test."""
+    tree = Tree(tmp_path_factory.mktemp("base"))
+    tree.add_training()
+    tree.add_latents()
+    return tree.workspace.root
+
+
+@pytest.fixture()
+def make_tree(tmp_path: Path, training_and_latents: Path) -> Callable[..., Tree]:
+    """Makes a whole run's artefacts; arguments go to `Tree` and `Tree.add_evaluation`."""
+
+    def make(attributes: bool = True, **scores: Any) -> Tree:
+        tree = Tree(tmp_path, attributes)
+        shutil.copytree(training_and_latents, tree.workspace.root)
+        tree.add_data()
+        tree.add_evaluation(**scores)
+        return tree
+
+    return make

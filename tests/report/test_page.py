@@ -1,0 +1,200 @@
+"""The page as it is published: whole, safe, self-contained, right when things are missing."""
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.config.report import ReportConfig
+from stages.errors import StageError
+from stages.report import stage
+from stages.report.table import Cell, Table, markdown
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Checker(HTMLParser):
+    """Collects what is loaded, the scripts and the unbalanced tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "srcset", "poster", "data"):
+                self.loads.append(value or "")
+            if name == "href":
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+
+def published(tree: Any) -> tuple[str, str]:
+    """Runs the stage; the page and its Markdown."""
+    stage.run(tree.config, tree.workspace)
+    folder = tree.workspace.directory("report")
+    return (folder / "index.html").read_text(), (folder / "report.md").read_text()
+
+
+def visible(html: str) -> str:
+    """The page's text on one line."""
+    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.S)).split())
+
+
+def test_a_whole_run(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, text = published(tree)
+    checked = Checker(html)
+    assert checked.open == [] and len(checked.ids) == len(set(checked.ids))
+    assert checked.tags.count("img") > 12 * 4
+    said = visible(html)
+    for wanted in ("The prior beats the diffusion baseline", "86.0 %", "ROUGE-1 F1", "0123456789abcdef", "CycleGAN"):
+        assert wanted in said
+    for caption in tree.captions:
+        assert caption in said
+    assert "| Attribute accuracy ↑ \\[" not in text and "**86.0 %**" in text and "CycleGAN" in text
+    figures = tree.workspace.manifest("report")["figures"]
+    assert figures["prompts"] == 12 and figures["bytes"] == len(html.encode()) < 15e6
+
+
+def test_nothing_is_fetched(make_tree: Callable[..., Any]) -> None:
+    html, _ = published(make_tree())
+    checked = Checker(html)
+    assert checked.loads and all(address.startswith("data:image/") for address in checked.loads)
+    assert all(address.startswith("#") and address[1:] in checked.ids for address in checked.links)
+    assert not {"script", "link", "iframe", "object"} & set(checked.tags)
+    assert "@import" not in html and "url(" not in html
+
+
+def test_text_from_outside_is_escaped(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    evil = '<script>alert("x")</script><img src=x onerror=alert(1)> | a *b* [c](d)'
+    records = tree.workspace.directory("data") / "records.jsonl"
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    records.write_text("".join(json.dumps(line | {"title": evil, "group": evil}) + "\n" for line in lines))
+    pictures = tree.workspace.directory("evaluation") / "pictures" / "records.json"
+    pictures.write_text(json.dumps([record | {"prompt": evil} for record in json.loads(pictures.read_text())]))
+    tree.metrics["systems"]["prior"]["lpips"]["reason"] = evil
+    tree.metrics["systems"][evil] = {"bleu4": {"value": 0.1, "n": 1, "protocol": evil}}
+    tree.write_metrics()
+    html, text = published(tree)
+    checked = Checker(html)
+    assert "script" not in checked.tags and "x" not in checked.loads
+    assert "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;" in html
+    assert "<script" not in text and "<img" not in text and "\\*b\\*" in text
+
+
+def test_missing_figures_say_why(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, text = published(tree)
+    reason = "the ImageNet weights of the backbone &#39;alex&#39; are not at"
+    row = re.search(r"<tr>\s*<th scope=\"row\">LPIPS .*?</tr>", html, flags=re.S)
+    assert row and row.group().count("not available") == 5
+    assert reason in html[: html.index('id="absent"')] and reason in html[html.index('id="absent"') :]
+    assert "not available" in text and "ImageNet weights" in text
+
+
+def test_a_data_set_without_attributes(make_tree: Callable[..., Any]) -> None:
+    html, _ = published(make_tree(attributes=False, itc=(0.31, 0.44)))
+    said = visible(html)
+    assert "The diffusion baseline beats the prior" in said and "BLIP ITC cosine of 0.440" in said
+    assert "this data set has no true attributes" in said
+    assert "No figures by attribute" in said and "The judge on real pictures" in said
+    assert "True attributes" not in said
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        (["latents"], "No latents are published; run: make latents"),
+        (["evaluation"], "No evaluated pictures are published; run: make evaluation"),
+        (["data"], "The data set is not there; run: make data"),
+        (["blip", "vqvae", "prior", "diffusion"], "No stage has published training curves."),
+        (["data", "blip", "vqvae", "codes", "prior", "diffusion", "evaluation", "latents"], "No stage has been run."),
+    ],
+)
+def test_absent_stages_are_said_in_one_line(make_tree: Callable[..., Any], stages: list[str], says: str) -> None:
+    tree = make_tree()
+    for name in stages:
+        shutil.rmtree(tree.workspace.directory(name))
+    html, _ = published(tree)
+    assert says in visible(html)
+    assert f"it has not been run; run: make {stages[0]}" in visible(html)
+    assert Checker(html).open == []
+
+
+def test_pictures_are_the_evaluated_ones_side_by_side(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, _ = published(tree)
+    start = html.index('<ol class="grid">')
+    grid = html[start : html.index("</ol>", start)]
+    labels = re.findall(r"<figcaption>(.*?)</figcaption>", grid)
+    assert labels == ["Prior", "Diffusion", "Reconstruction", "Real"] * 12
+    assert len(set(re.findall(r'src="([^"]+)"', grid))) == 48
+
+
+def test_the_size_limit_shortens_the_grid_and_then_refuses(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, _ = published(tree)
+    start = html.index('<ol class="grid">')
+    grid = len(html[start : html.index("</ol>", start)])
+    limit = (len(html) - grid / 3) / 1e6
+    small = dataclasses.replace(tree.config, report=ReportConfig(max_megabytes=limit))
+    stage.run(small, tree.workspace)
+    assert (tree.workspace.directory("report") / "index.html").stat().st_size <= limit * 1e6
+    assert tree.workspace.manifest("report")["figures"]["prompts"] == 6
+    with pytest.raises(StageError, match=r"report.max_megabytes = 0.05"):
+        stage.run(dataclasses.replace(tree.config, report=ReportConfig(max_megabytes=0.05)), tree.workspace)
+
+
+def test_large_pictures_are_shrunk(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    folder = tree.workspace.directory("evaluation") / "pictures"
+    for path in folder.glob("*.npy"):
+        np.save(path, np.repeat(np.repeat(np.load(path), 8, 1), 8, 2))  # 512 pixels
+    html, _ = published(tree)
+    assert 'width="256" height="256"' in html and "data:image/jpeg" in html and len(html) < 6e6
+
+
+def test_pictures_of_another_length_and_broken_json(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    folder = tree.workspace.directory("evaluation")
+    np.save(folder / "pictures" / "diffusion.npy", np.zeros((3, 8, 8, 3), np.uint8))
+    html, _ = published(tree)
+    assert "<figcaption>Diffusion</figcaption>" not in html
+    (folder / "metrics.json").write_text('{"systems": ')
+    with pytest.raises(StageError, match=r"metrics.json cannot be read .* run: make evaluation"):
+        published(tree)
+
+
+def test_markdown_tables_keep_their_columns() -> None:
+    table = Table("t", "Title", ["a|b", "c"], [[Cell("x|y\nz"), Cell("1", "2 to 3", (1,), best=True)]], ["note <b>"])
+    lines = markdown(table).splitlines()
+    assert lines[:3] == ["| a\\|b | c |", "| --- | --- |", "| x\\|y z | **1** (2 to 3) [1] |"]
+    assert lines[-1] == "1. note &lt;b&gt;"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("prompts", -1), ("examples", -1), ("picture_size", 8), ("max_megabytes", 0.0)]
+)
+def test_impossible_settings_are_refused_by_name(key: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"report.{key}"):
+        ReportConfig(**{key: value})  # type: ignore[arg-type]

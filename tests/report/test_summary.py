@@ -1,0 +1,72 @@
+"""The first paragraph says what the figures say."""
+
+from typing import Any
+
+from stages.report.facts import Evaluation, Pictures, RunFacts, parse_evaluation
+from stages.report.summary import summarise
+
+
+def facts(**systems: dict[str, Any]) -> RunFacts:
+    """A run of which only the evaluation is known."""
+    raw = {
+        "split": "test",
+        "systems": systems,
+        "vqvae": {"psnr_db": {"value": 27.5, "n": 500}},
+        "prior": {
+            "val_nll_bits_per_code": 2.3,
+            "val_nll_bits_per_code_shuffled": 3.4,
+            "val_nll_bits_per_code_top": 2.0,
+        },
+    }
+    return RunFacts("demo", {}, {}, parse_evaluation(raw), Pictures([], [], {}))
+
+
+def score(value: float | None, half: float = 0.01, name: str = "attribute_accuracy") -> dict[str, Any]:
+    interval = None if value is None else [value - half, value + half]
+    return {name: {"value": value, "n": 500, "ci95": interval, "protocol": "", "reason": "no judge"}}
+
+
+def test_the_better_system_is_named_first_in_both_directions() -> None:
+    first = summarise(facts(prior=score(0.86), diffusion=score(0.81)))[0]
+    assert first.startswith("The prior beats the diffusion baseline") and "overlap" not in first
+    assert "show 86.0 %" in first and "81.0 %" in first
+    first = summarise(facts(prior=score(0.81), diffusion=score(0.86)))[0]
+    assert first.startswith("The diffusion baseline beats the prior")
+    assert first.index("86.0") < first.index("81.0")
+
+
+def test_a_lead_within_the_intervals_is_called_that_and_a_tie_a_tie() -> None:
+    assert "their 95 % intervals overlap" in summarise(facts(prior=score(0.86, 0.04), diffusion=score(0.84, 0.04)))[0]
+    assert "are level" in summarise(facts(prior=score(0.8), diffusion=score(0.8)))[0]
+
+
+def test_without_attributes_the_itc_cosine_decides() -> None:
+    systems = {
+        "prior": score(None) | score(0.31, name="itc_cosine"),
+        "diffusion": score(None) | score(0.44, name="itc_cosine"),
+    }
+    first = summarise(facts(**systems))[0]
+    assert first.startswith("The diffusion baseline beats the prior") and "BLIP ITC cosine of 0.440" in first
+
+
+def test_one_system_alone_or_none_is_said() -> None:
+    assert "the diffusion baseline could not be compared" in summarise(facts(prior=score(0.8)))[0]
+    assert "the prior could not be compared (no judge)" in summarise(facts(prior=score(None), diffusion=score(0.8)))[0]
+    assert "has been scored" in summarise(RunFacts("demo", {}, {}, Evaluation(), Pictures([], [], {})))[0]
+
+
+def test_captions_that_do_not_matter_are_called_out() -> None:
+    matters = summarise(facts(prior=score(0.86), prior_shuffled=score(0.31)))[1]
+    assert "55.0 points less" in matters and "do follow their captions" in matters
+    assert "2.300 bits per code given the true caption and 3.400 given another" in matters
+    ignored = summarise(facts(prior=score(0.31), prior_shuffled=score(0.32)))[1]
+    assert "1.0 points more" in ignored and "cannot be shown to follow" in ignored
+
+
+def test_three_sentences_when_everything_is_there() -> None:
+    everything = facts(
+        prior=score(0.8), diffusion=score(0.7), prior_shuffled=score(0.3), reconstruction=score(0.97), real=score(0.99)
+    )
+    sentences = summarise(everything)
+    assert len(sentences) == 3
+    assert "27.50 dB" in sentences[2] and "97.0 %" in sentences[2] and "99.0 %" in sentences[2]
