@@ -1,0 +1,33 @@
+"""`python -m benchmarks [name ...]`: runs measurements, prints a table, writes `benchmarks/results/<name>.json`."""
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import sampler, store
+
+MEASUREMENTS = {"sampler": sampler.cases, "store": store.cases}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(names: list[str]) -> int:
+    """Runs the named measurements, or all; 2 for an unknown name."""
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        print(f"error: there is no measurement '{unknown[0]}'; there are: {' '.join(MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    RESULTS.mkdir(exist_ok=True)
+    for name in names or MEASUREMENTS:
+        done = []
+        for case in MEASUREMENTS[name]():
+            done.append(case)
+            settings = ", ".join(f"{key} {value}" for key, value in case["settings"].items())
+            print(
+                f"{name}: {settings}: {case['ours_s']:.4g} s against {case['reference_s']:.4g} s, {case['ratio']:.1f}x"
+            )
+        (RESULTS / f"{name}.json").write_text(json.dumps(done, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
