@@ -169,7 +169,23 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StageError(f"another process is running '{stage}' of this run ({lock}); wait for it") from None
-            yield
+            try:
+                yield
+            except BaseException:
+                self._keep_time(stage)
+                raise
+
+    def _keep_time(self, stage: str) -> None:
+        """Notes the time that an unfinished stage has taken, so that its manifest can count it."""
+        notes = self.root / ".work" / stage / "seconds.json"
+        if notes.parent.is_dir():
+            notes.write_text(json.dumps(self._seconds(stage)))
+
+    def _seconds(self, stage: str) -> float:
+        """Wall time of the stage in this process and in those that were interrupted before it, seconds."""
+        notes = self.root / ".work" / stage / "seconds.json"
+        earlier = float(json.loads(notes.read_text())) if notes.is_file() else 0.0
+        return earlier + time.monotonic() - self._started
 
     def _wanted(self, stage: str) -> dict[str, Any]:
         """What the manifest of an up-to-date artefact says of its making."""
@@ -195,7 +211,7 @@ class Workspace:
             "versions": {"python": platform.python_version()} | _versions(),
             "git_commit": _git_commit(),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "wall_seconds": round(time.monotonic() - self._started, 2),
+            "wall_seconds": round(self._seconds(stage), 2),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "files": {
                 str(path.relative_to(output.directory)): path.stat().st_size

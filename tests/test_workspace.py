@@ -115,3 +115,16 @@ def test_a_stage_of_a_run_has_one_process(config: RunConfig) -> None:
         Workspace(config).locked("blip"),
     ):
         pass
+
+
+def test_time_of_interrupted_attempts_counts(config: RunConfig) -> None:
+    publish(Workspace(config), "data", "blip")
+    first = Workspace(config)
+    first._started -= 100
+    with pytest.raises(KeyboardInterrupt), first.locked("vqvae"):
+        first.scratch("vqvae")
+        raise KeyboardInterrupt
+    second = Workspace(config)
+    with second.locked("vqvae"):
+        publish(second, "vqvae")
+    assert 100 < second.manifest("vqvae")["wall_seconds"] < 110

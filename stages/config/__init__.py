@@ -6,12 +6,12 @@ from stages.config.blip import BlipConfig
 from stages.config.codes import CodesConfig
 from stages.config.data import DataConfig
 from stages.config.diffusion import DiffusionConfig
+from stages.config.evaluation import EvaluationConfig
 from stages.config.latents import LatentsConfig
 from stages.config.prior import PriorConfig
 from stages.config.report import ReportConfig
 from stages.config.samples import SamplesConfig
 from stages.config.vqvae import VqvaeConfig
-from stages.evaluation.config import EvaluationConfig
 
 
 @dataclass(frozen=True)

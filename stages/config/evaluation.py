@@ -1,0 +1,66 @@
+"""The `evaluation` section of a run's config."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is scored, on how many prompts, and the budget of the judge of true attributes."""
+
+    split: str = "test"
+    """Split whose captions are the prompts; never one that anything was trained on."""
+    max_prompts: int = 500
+    """Prompts drawn by every system, at most; a smaller number takes the first of the same order."""
+    max_captions: int = 200
+    """Pictures of each system that BLIP captions, at most (published: 200)."""
+    max_compositions: int = 250
+    """Prompts of the split `compositions`, where there is one; 0 leaves it out."""
+    batch_size: int = 50
+    """Pictures drawn at a time; what is drawn so far is kept when a run is stopped."""
+    caption_batch_size: int = 100
+    """Pictures captioned, matched or judged at a time."""
+    seed_offset: int = 10_000
+    """Added to the run's seed for drawing, so that these pictures are not those of `samples`."""
+    bootstrap_repeats: int = 1000
+    """Resamples behind each 95 % interval."""
+    lpips_backbone: Literal["alex", "vgg"] = "alex"
+    """Backbone of LPIPS (arXiv:1801.03924); its ImageNet weights must lie in the torch hub cache."""
+    judge_width: int = 24
+    """Channels of the judge's first layer."""
+    judge_examples: int = 1500
+    """Pictures of all combinations, those of `compositions` too, that `scenes` paints for the judge alone, so that it
+    has no blind spot where train has one by design; other sources have none. 0: train pictures only."""
+    judge_steps: int = 250
+    """Optimiser steps of the judge."""
+    judge_batch_size: int = 64
+    """Real pictures a step."""
+    judge_lr: float = 6e-3
+    """Peak learning rate of the judge's AdamW."""
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"evaluation.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("max_compositions", "seed_offset", "judge_examples"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"evaluation.{name} must not be negative, got {getattr(self, name)}")
+        if self.split == "train":
+            raise ValueError("evaluation.split must be held out, got 'train'")
+        if self.bootstrap_repeats < 100:
+            raise ValueError(
+                f"evaluation.bootstrap_repeats must be at least 100 for a 95 % interval, got {self.bootstrap_repeats}"
+            )
+        if self.judge_lr <= 0:
+            raise ValueError(f"evaluation.judge_lr must be positive, got {self.judge_lr}")
+
+
+_COUNTS = (
+    "max_prompts",
+    "max_captions",
+    "batch_size",
+    "caption_batch_size",
+    "judge_width",
+    "judge_steps",
+    "judge_batch_size",
+)

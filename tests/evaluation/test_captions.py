@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from stages.evaluation.metrics.captions import (
+    bleu,
+    bleu_of_sums,
+    bleu_statistics,
+    meteor,
+    rouge,
+    sentence_bleu_smoothed,
+    tokenize,
+)
+from stages.evaluation.metrics.wordnet import find_thesaurus
+
+# The example of the published report.
+REFERENCE, HYPOTHESIS = ["ship in a storm"], ["ship in ocean"]
+
+
+def test_words_are_lower_cased_runs_of_letters_and_digits() -> None:
+    assert tokenize("A man's ÉTUDE, no. 12_b!") == ["a", "man", "s", "étude", "no", "12", "b"]
+
+
+def test_bleu_of_the_published_example_by_hand() -> None:
+    brevity = np.exp(1 - 4 / 3)  # 3 words for 4
+    assert bleu(REFERENCE, HYPOTHESIS, 1) == pytest.approx(brevity * 2 / 3)
+    assert bleu(REFERENCE, HYPOTHESIS, 2) == pytest.approx(brevity * np.sqrt(2 / 3 * 1 / 2))
+    assert bleu(REFERENCE, HYPOTHESIS, 4) == pytest.approx(0, abs=1e-60)  # unsmoothed, no 3-gram in common
+    smoothed = brevity * (2 / 3 * 1 / 2 * 0.1 / 1 * 0.1 / 1) ** 0.25
+    assert sentence_bleu_smoothed(REFERENCE, HYPOTHESIS) == pytest.approx([smoothed])
+
+
+def test_bleu_of_the_example_in_nltk_s_documentation() -> None:
+    reference = ["It is a guide to action that ensures that the military will forever heed Party commands"]
+    hypothesis = ["It is a guide to action which ensures that the military always obeys the commands of the party"]
+    # 11 of 18 words ("party" counts: lower case), 8 of 17 pairs, 6 of 16, 4 of 15; longer than the reference
+    by_hand = (12 / 18 * 8 / 17 * 6 / 16 * 4 / 15) ** 0.25
+    assert bleu(reference, hypothesis, 4) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_corpus_bleu_from_sums_is_nltk_s() -> None:
+    rng = np.random.default_rng(0)
+    words = np.array(["a", "red", "ship", "on", "the", "calm", "sea"])
+    texts = [" ".join(rng.choice(words, size=rng.integers(1, 12))) for _ in range(60)]
+    references, hypotheses = texts[:30], texts[30:]
+    sums = bleu_statistics(references, hypotheses).sum(axis=0, keepdims=True)
+    for order in (1, 2, 3, 4):
+        assert bleu_of_sums(sums, order)[0] == pytest.approx(bleu(references, hypotheses, order), abs=1e-9)
+
+
+def test_rouge_of_the_published_example() -> None:
+    assert rouge(REFERENCE, HYPOTHESIS, "rouge1") == pytest.approx([4 / 7])  # P 2/3, R 2/4: 0.571
+    assert rouge(REFERENCE, HYPOTHESIS, "rougeL") == pytest.approx([4 / 7])
+    assert rouge(["a b c d"], ["d c b a"], "rougeL") == pytest.approx([1 / 4])  # one of four in order
+
+
+def test_meteor_of_the_published_example_by_hand() -> None:
+    mean = (2 / 3 * 2 / 4) / (0.9 * 2 / 3 + 0.1 * 2 / 4)
+    penalty = 0.5 * (1 / 2) ** 3  # one chunk of two words
+    assert meteor(REFERENCE, HYPOTHESIS, find_thesaurus()) == pytest.approx([mean * (1 - penalty)])
+
+
+def test_a_picture_without_a_caption_scores_0() -> None:
+    assert sentence_bleu_smoothed(["a ship"], [""]).tolist() == [0.0]
+    assert meteor(["a ship"], [""], find_thesaurus()).tolist() == [0.0]
+    assert rouge(["a ship"], [""], "rougeL").tolist() == [0.0]
+    assert bleu(["a ship"], [""], 4) == 0.0
+    assert bleu_of_sums(bleu_statistics(["a ship"], [""]).sum(axis=0, keepdims=True), 4)[0] == 0.0

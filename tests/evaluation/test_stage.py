@@ -1,0 +1,124 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.__main__ import main, parse_config
+from stages.data import load_dataset
+from stages.evaluation import load_judge
+from stages.evaluation.stage import run
+from stages.workspace import Workspace
+
+SMALL = [
+    *(
+        "--evaluation.judge_examples",
+        "12",
+        "--evaluation.judge_steps",
+        "4",
+        "--evaluation.judge_width",
+        "4",
+        "--evaluation.judge_batch_size",
+        "8",
+    ),
+    *("--evaluation.max_prompts", "6", "--evaluation.max_captions", "4", "--evaluation.max_compositions", "3"),
+    *("--evaluation.batch_size", "4", "--evaluation.bootstrap_repeats", "100"),
+]
+SYSTEMS = ["prior", "prior_shuffled", "diffusion", "reconstruction", "real"]
+NAMES = [
+    *("attribute_accuracy", "attribute_worst", "attribute_exact", "attribute_accuracy/subject"),
+    *("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rougeL"),
+    *("mse", "psnr_db", "psnr_db_as_published", "lpips", "itm_probability", "itc_cosine", "seconds_per_picture"),
+]
+
+
+@pytest.fixture(scope="module")
+def artefact(tiny_run: Path) -> Path:
+    """The published artefact of a run of a few steps."""
+    assert main(["evaluation", "--config", str(tiny_run), *SMALL]) == 0
+    return tiny_run.parent / "checkpoints" / "tiny" / "evaluation"
+
+
+@pytest.fixture(scope="module")
+def metrics(artefact: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((artefact / "metrics.json").read_text())
+    return loaded
+
+
+def check_metric(name: str, metric: dict[str, Any]) -> None:
+    """One entry of `systems.<system>` follows the schema."""
+    assert {"value", "n", "ci95", "protocol"} <= set(metric) <= {"value", "n", "ci95", "protocol", "reason"}, name
+    assert isinstance(metric["n"], int) and isinstance(metric["protocol"], str) and metric["protocol"], name
+    if metric["value"] is None:
+        assert metric["reason"] and metric["ci95"] is None, name
+    else:
+        assert isinstance(metric["value"], float) and metric["n"] > 0 and "reason" not in metric, name
+        assert metric["ci95"] is None or metric["ci95"][0] <= metric["value"] <= metric["ci95"][1], name
+
+
+def test_metrics_json_follows_the_schema(metrics: dict[str, Any]) -> None:
+    assert metrics["run"] == "tiny" and metrics["split"] == "test"
+    assert list(metrics["systems"]) == SYSTEMS
+    for system, found in metrics["systems"].items():
+        assert set(NAMES) <= set(found), system
+        for name, metric in found.items():
+            check_metric(f"{system}.{name}", metric)
+    vqvae = metrics["vqvae"]
+    assert {"mse", "psnr_db", "psnr_db_as_published", "usage_top", "usage_bottom"} <= set(vqvae)
+    assert all(isinstance(value, float) for value in vqvae.values())
+    assert vqvae["psnr_db"] - vqvae["psnr_db_as_published"] == pytest.approx(6.0206, abs=1e-3)
+    bits = [f"val_nll_bits_per_code{level}{told}" for level in ("", "_top", "_bottom") for told in ("", "_shuffled")]
+    assert all(metrics["prior"][name] > 0 for name in bits)
+    assert metrics["blip"]
+    assert set(metrics["judge"]["accuracy"]) == set(json_attributes(metrics)) and "accuracy_worst" in metrics["judge"]
+    check_metric("judge", metrics["judge"]["accuracy_mean_compositions"])
+
+
+def json_attributes(metrics: dict[str, Any]) -> list[str]:
+    """Names of the attributes that have a figure of their own."""
+    return [name.split("/")[1] for name in metrics["systems"]["real"] if name.startswith("attribute_accuracy/")]
+
+
+def test_every_system_is_scored_on_the_same_prompts(metrics: dict[str, Any]) -> None:
+    systems = metrics["systems"]
+    assert {found["itc_cosine"]["n"] for found in systems.values()} == {6}
+    assert {found["bleu4"]["n"] for found in systems.values()} == {4}
+    assert systems["real"]["mse"]["value"] is None and systems["prior"]["mse"]["value"] > 0
+    assert systems["prior_shuffled"]["seconds_per_picture"]["reason"] == "the pictures are those of 'prior'"
+    assert systems["prior"]["attribute_accuracy_compositions"]["n"] == 3
+    assert "attribute_accuracy_compositions" not in systems["diffusion"]
+
+
+def test_an_output_carries_its_prompt(artefact: Path, tiny_run: Path) -> None:
+    dataset = load_dataset(tiny_run.parent / "data" / "tiny")
+    records = json.loads((artefact / "pictures" / "records.json").read_text())
+    real = np.load(artefact / "pictures" / "real.npy")
+    prior = np.load(artefact / "pictures" / "prior.npy")
+    assert prior.shape == real.shape == (6, 32, 32, 3) and prior.dtype == np.uint8
+    for entry, picture in zip(records, real, strict=True):
+        record = dataset.records[entry["row"]]
+        assert record.caption == entry["prompt"] and record.split == "test" and entry["seed"] == 10_000
+        assert np.array_equal(picture, dataset.images[record.image])
+        assert records[entry["other_index"]]["prompt"] != entry["prompt"]
+    captions = json.loads((artefact / "pictures" / "captions.json").read_text())
+    assert {name: len(texts) for name, texts in captions.items()} == dict.fromkeys(set(SYSTEMS) - {"prior_shuffled"}, 4)
+    assert len(np.load(artefact / "pictures" / "compositions" / "prior.npy")) == 3
+
+
+def test_the_judge_is_published(artefact: Path, tiny_run: Path) -> None:
+    values = load_dataset(tiny_run.parent / "data" / "tiny").attribute_values
+    assert load_judge(artefact).sizes.attribute_values == values
+    figures = json.loads((artefact / "manifest.json").read_text())["figures"]
+    assert 0 <= figures["prior_attribute_accuracy"] <= 1 and figures["reconstruction_psnr_db"] > 0
+
+
+def test_a_system_that_is_not_there_is_null_with_a_reason(artefact: Path, tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(artefact.parent, tmp_path / "tiny", ignore=shutil.ignore_patterns("evaluation", "diffusion"))
+    config = parse_config("evaluation", ["--config", str(tiny_run), "--checkpoints", str(tmp_path), *SMALL])
+    run(config, Workspace(config))
+    systems = json.loads((tmp_path / "tiny" / "evaluation" / "metrics.json").read_text())["systems"]
+    assert list(systems) == SYSTEMS and set(NAMES) <= set(systems["diffusion"])
+    assert all(metric["value"] is None and "diffusion" in metric["reason"] for metric in systems["diffusion"].values())
+    assert systems["prior"]["itc_cosine"]["value"] is not None

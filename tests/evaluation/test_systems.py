@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stages.data import to_uint8
+from stages.evaluation.systems import draw_pictures
+
+
+def _noise(first: int, last: int) -> Tensor:
+    pictures = [torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(place)) for place in range(first, last)]
+    return torch.stack(pictures) * 2 - 1
+
+
+def test_pictures_come_in_order_whatever_the_batch(tmp_path: Path) -> None:
+    drawn = draw_pictures(_noise, 7, 3, tmp_path / "a", "noise")
+    assert np.array_equal(drawn.pictures, to_uint8(_noise(0, 7)))
+    assert np.array_equal(drawn.pictures, draw_pictures(_noise, 7, 5, tmp_path / "b", "noise").pictures)
+    assert drawn.seconds_per_picture > 0
+
+
+def test_a_stopped_run_draws_only_what_is_left(tmp_path: Path) -> None:
+    asked = []
+
+    def draw(first: int, last: int) -> Tensor:
+        if first == 4 and 4 not in asked:
+            asked.append(first)
+            raise KeyboardInterrupt
+        asked.append(first)
+        return _noise(first, last)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw_pictures(draw, 6, 2, tmp_path, "noise")
+    drawn = draw_pictures(draw, 6, 2, tmp_path, "noise")
+    assert asked == [0, 2, 4, 4]
+    assert np.array_equal(drawn.pictures, to_uint8(_noise(0, 6)))
