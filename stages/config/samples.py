@@ -32,7 +32,7 @@ class SamplingConfig:
     """How codes are drawn, wherever pictures are made from captions (`samples`, `evaluation`)."""
 
     top: LevelSamplingConfig = field(
-        default_factory=lambda: LevelSamplingConfig(temperature=0.9, top_p=0.95, guidance_scale=2.0)
+        default_factory=lambda: LevelSamplingConfig(top_p=0.95, guidance_scale=2.0)
     )
     """The top level, which settles what is where."""
     bottom: LevelSamplingConfig = field(default_factory=lambda: LevelSamplingConfig(temperature=0.8, top_p=0.95))

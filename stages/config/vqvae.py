@@ -27,13 +27,16 @@ class VqvaeConfig:
     """Decay of the code books' moving averages, per step (published: 0.99)."""
     commitment_weight: float = 0.25
     """Weight of the commitment loss of each level (published: 0.25)."""
-    embedding_weight: float = 0.01
+    coarse_weight: float = 0.5
+    """Weight of painting the picture at a quarter of its side from the top level alone (mean squared error). Without
+    it the top level ends up holding little that the bottom level does not, and a prior learns nothing from it."""
+    embedding_weight: float = 0.002
     """Weight of giving back both BLIP embeddings, as 1 - cosine."""
-    alignment_weight: float = 0.005
+    alignment_weight: float = 0.001
     """Weight of the contrast between a picture's top codes and its caption's codes (InfoNCE, nats)."""
     batch_size: int = 32
     """Pictures a step."""
-    max_steps: int = 1900
+    max_steps: int = 1800
     """Optimiser steps."""
     lr: float = 3e-3
     """Peak learning rate of AdamW (published: 3e-4, constant)."""

@@ -26,7 +26,7 @@ class PictureBatch(NamedTuple):
 
 
 class VQVAEModule(pl.LightningModule):
-    """Picture MSE + commitment (both levels) + giving back both embeddings + picture-caption contrast of the codes."""
+    """Picture MSE + coarse picture from the top alone + commitment (both levels) + giving back both embeddings + picture-caption contrast of the codes."""
 
     def __init__(self, network: VQVAE, config: VqvaeConfig) -> None:
         super().__init__()
@@ -44,6 +44,7 @@ class VQVAEModule(pl.LightningModule):
         image = batch.image.contiguous(memory_format=torch.channels_last)
         latents, captions = self.network.quantize(image, batch.image_embedding, batch.text_embedding)
         mse = F.mse_loss(self.network.paint(latents.top.z_q, latents.bottom.z_q), image)
+        coarse = F.mse_loss(self.network.paint_coarse(latents.top.z_q), F.avg_pool2d(image, 4))
         commitment = latents.top.commitment_loss + latents.bottom.commitment_loss
         picture = self.network.decode_picture_embedding(latents.top.z_q)
         caption = self.network.decode_text_embedding(captions.z_q)
@@ -51,11 +52,13 @@ class VQVAEModule(pl.LightningModule):
         alignment = _contrast(picture, caption)
         loss = (
             mse
+            + self.config.coarse_weight * coarse
             + self.config.commitment_weight * commitment
             + self.config.embedding_weight * embedding
             + self.config.alignment_weight * alignment
         )
-        values = {"loss": loss, "mse": mse, "commitment": commitment, "embedding": embedding, "alignment": alignment}
+        values = {"loss": loss, "mse": mse, "coarse": coarse, "commitment": commitment}
+        values |= {"embedding": embedding, "alignment": alignment}
         self.log_dict({f"{split}/{name}": value.detach() for name, value in values.items()}, batch_size=len(image))
         if split == "val":
             self._count("top", latents.top.indices)

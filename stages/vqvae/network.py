@@ -135,6 +135,7 @@ class VQVAE(nn.Module):
         self.text_encoder = nn.Sequential(nn.Linear(p, 2 * p), nn.GELU(), nn.Linear(2 * p, sizes.text_codes * d))
         self.quantizer_top = build_quantizer(sizes.quantizer, d, sizes.codebook_size, sizes.decay)
         self.decoder_top = _decoder(d, d, sizes, stride=2)
+        self.top_to_coarse = nn.Conv2d(d, 3, 1)
         self.to_bottom = nn.Conv2d(d + c, d, 1)
         self.quantizer_bottom = build_quantizer(sizes.quantizer, d, sizes.codebook_size, sizes.decay)
         self.upsample_top = nn.ConvTranspose2d(d, d, 4, stride=2, padding=1)
@@ -182,6 +183,11 @@ class VQVAE(nn.Module):
     def paint(self, top_z_q: Tensor, bottom_z_q: Tensor) -> Tensor:
         """Quantized latents (B,D,h,w) and (B,D,2h,2w) -> image (B,3,H,W), nominally in [-1,1] (not clipped)."""
         return self.decoder(torch.cat([self.upsample_top(top_z_q), bottom_z_q], dim=1))
+
+    def paint_coarse(self, top_z_q: Tensor) -> Tensor:
+        """The picture at a quarter of its side, (B,3,H/4,W/4), from the top level (B,D,h,w) alone."""
+        coarse: Tensor = self.top_to_coarse(self.decoder_top(top_z_q))
+        return coarse
 
     def decode_picture_embedding(self, top_z_q: Tensor) -> Tensor:
         """The BLIP picture embedding (B,P) that a picture's top latents (B,D,h,w) give back."""
