@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import compare
+from stages.config.samples import SamplingOptions
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
-from stages.prior.sampler import SamplingOptions, draw, gumbel_noise, sample
+from stages.prior.sampler import draw, gumbel_noise, sample
 
 OPTIONS = SamplingOptions()
 CASES = (  # side, context side, attention, batch

@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import logging
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,8 @@ from stages.errors import Interrupted, StageError
 from stages.pipeline import STAGES
 
 log = logging.getLogger("stages")
+# What libraries say when a write fails for want of space: the system, torch.save, numpy.save
+_FULL_DISK = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "PytorchStreamWriter failed", "requested and")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,10 +43,11 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from what is done", file=sys.stderr)
         return Interrupted.exit_status
-    except OSError as error:
-        if debug:
+    except Exception as error:
+        explained = None if debug else _explain(error)
+        if explained is None:
             raise
-        print(f"error: {_describe_os_error(error)}", file=sys.stderr)
+        print(f"error: {explained}", file=sys.stderr)
         return StageError.exit_status
 
 
@@ -72,7 +77,7 @@ def _run_all(options: list[str]) -> int:
             log.info("[%d/%d] %s: up to date", number, len(STAGES), name)
             continue
         log.info("[%d/%d] %s: %s", number, len(STAGES), name, STAGES[name].summary)
-        status = subprocess.run([sys.executable, "-m", "stages", name, *options], check=False).returncode
+        status = _run_process([sys.executable, "-m", "stages", name, *options])
         if status != 0:
             return status
     workspace = Workspace(config)
@@ -80,6 +85,16 @@ def _run_all(options: list[str]) -> int:
     log.info("metrics:  %s", workspace.directory("evaluation") / "metrics.json")
     log.info("report:   %s", workspace.directory("report") / "index.html")
     return 0
+
+
+def _run_process(command: list[str]) -> int:
+    """Exit status of a stage's process. Ctrl-C goes to it as well, and it is given the time to save where it stands."""
+    previous = signal.signal(signal.SIGINT, lambda number, frame: None)
+    try:
+        status = subprocess.run(command, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return Interrupted.exit_status if status < 0 else status
 
 
 def parse_config(verb: str, options: list[str]) -> Any:
@@ -111,10 +126,16 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _describe_os_error(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    remedy = "; free some space and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return f"{where}{error.strerror or error}{remedy}"
+def _explain(error: BaseException | None) -> str | None:
+    """A full disk or another trouble with files in one line; None for what is not the person's to mend."""
+    while error is not None:
+        if any(sign in str(error) for sign in _FULL_DISK):
+            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+            return f"{where}no space left on the disk; free some and run the same command again"
+        if isinstance(error, OSError) and error.strerror:
+            return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _overview() -> str:

@@ -118,7 +118,6 @@ def fit(
     train.start_step = _step_of(resume)
     val_every = min(val_every, max_steps)
     trainer = _trainer(scratch, name, train.start_step, max_steps, val_every, ema_decay, gradient_clip, val is not None)
-    val_loader = None if val is None else DataLoader(_Listed(val), batch_size=None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -127,7 +126,7 @@ def fit(
         trainer.fit(
             module,
             DataLoader(train, batch_size=None),
-            val_loader,
+            None if val is None else DataLoader(_Listed(val), batch_size=None),
             ckpt_path=str(resume) if resume else None,
             weights_only=True,
         )

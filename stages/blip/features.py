@@ -34,6 +34,12 @@ class Features:
     image_pooled: np.ndarray
     """(N,P) float32 by picture row, unit norm."""
 
+    def text(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (B,L,E) float32 and mask (B,L) bool of these record rows, cut to the longest caption among them."""
+        mask = torch.from_numpy(np.asarray(self.text_mask[rows]))
+        length = max(1, int(mask.sum(dim=1).max()))
+        return torch.from_numpy(np.asarray(self.text_tokens[rows, :length])).float(), mask[:, :length]
+
 
 def extract_features(blip: Blip, dataset: PreparedSet, directory: Path, weights_sha256: str) -> int:
     """Writes the features of every record and picture of a set; returns how many captions were truncated.

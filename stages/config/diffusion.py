@@ -8,12 +8,13 @@ from typing import Literal
 class DiffusionConfig:
     """A text-conditioned latent DDPM (arXiv:2006.11239, arXiv:2112.10752) over the VQ-VAE's latents."""
 
-    channels: list[int] = field(default_factory=lambda: [64, 128])
-    """Width of the U-Net at each resolution, from the bottom grid's down; multiples of 32."""
+    channels: list[int] = field(default_factory=lambda: [64, 96])
+    """Width of the U-Net at each resolution, from the bottom grid's down; multiples of 32. Attention, to itself and to
+    the text, is at every resolution but the first (at the only one, if there is one)."""
     layers_per_block: int = 1
     """Residual layers at each resolution."""
-    attention_head_dim: int = 32
-    """Width of an attention head."""
+    heads: int = 4
+    """Attention heads."""
     train_timesteps: int = 1000
     """Length of the noising chain."""
     prediction_type: Literal["epsilon", "v_prediction"] = "v_prediction"
@@ -24,7 +25,7 @@ class DiffusionConfig:
     """Share of training captions replaced by none, for classifier-free guidance."""
     batch_size: int = 32
     """Pictures a step."""
-    max_steps: int = 700
+    max_steps: int = 480
     """Optimiser steps."""
     lr: float = 1e-3
     """Peak learning rate of AdamW."""
@@ -48,6 +49,7 @@ class DiffusionConfig:
             raise ValueError(f"diffusion.caption_dropout must be in [0, 1), got {self.caption_dropout}")
         for name in (
             "layers_per_block",
+            "heads",
             "train_timesteps",
             "batch_size",
             "max_steps",

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class LevelSamplingConfig:
-    """How the codes of one level are drawn."""
+class SamplingOptions:
+    """How the codes of one level are drawn from their logits."""
 
     temperature: float = 1.0
     """Divides the logits; 0 takes the likeliest code."""
@@ -14,7 +14,7 @@ class LevelSamplingConfig:
     top_p: float = 1.0
     """Only the likeliest codes that together hold this share of the probability (arXiv:1904.09751)."""
     guidance_scale: float = 1.0
-    """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
+    """Classifier-free guidance (arXiv:2207.12598): logits = none + scale (captioned - none); 1 is without."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -31,11 +31,9 @@ class LevelSamplingConfig:
 class SamplingConfig:
     """How codes are drawn, wherever pictures are made from captions (`samples`, `evaluation`)."""
 
-    top: LevelSamplingConfig = field(
-        default_factory=lambda: LevelSamplingConfig(top_p=0.95, guidance_scale=2.0)
-    )
+    top: SamplingOptions = field(default_factory=lambda: SamplingOptions(top_p=0.95, guidance_scale=2.0))
     """The top level, which settles what is where."""
-    bottom: LevelSamplingConfig = field(default_factory=lambda: LevelSamplingConfig(temperature=0.8, top_p=0.95))
+    bottom: SamplingOptions = field(default_factory=lambda: SamplingOptions(temperature=0.8, top_p=0.95))
     """The bottom level, which paints it."""
 
 

@@ -15,17 +15,18 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def build_unet(config: DiffusionConfig, latent_channels: int, side: int, text_width: int) -> UNet2DConditionModel:
     """U-Net over latents (B,latent_channels,side,side), with cross-attention to text tokens (B,L,text_width)."""
-    levels = len(config.channels)
+    later = len(config.channels) - 1
+    first_down, first_up = ("DownBlock2D", "UpBlock2D") if later else ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
     return UNet2DConditionModel(
         sample_size=side,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        down_block_types=("CrossAttnDownBlock2D",) * levels,
-        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        down_block_types=(first_down, *["CrossAttnDownBlock2D"] * later),
+        up_block_types=(*["CrossAttnUpBlock2D"] * later, first_up),
         block_out_channels=tuple(config.channels),
         layers_per_block=config.layers_per_block,
         cross_attention_dim=text_width,
-        attention_head_dim=config.attention_head_dim,
+        attention_head_dim=config.heads,  # the library's name for their number
         norm_num_groups=16,
     )
 

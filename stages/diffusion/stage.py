@@ -30,11 +30,8 @@ class LatentPairs:
 
     def batch(self, rows: np.ndarray) -> LatentBatch:
         """Pairs of these row numbers of the split; text is cut to the longest caption among them."""
-        records = self.codes.record_rows[rows]
-        mask = torch.from_numpy(np.asarray(self.features.text_mask[records]))
-        length = max(1, int(mask.sum(dim=1).max()))
-        text = torch.from_numpy(np.asarray(self.features.text_tokens[records, :length])).float()
-        return LatentBatch(self.space.from_codes(self.network, codes_of(self.codes, rows)), text, mask[:, :length])
+        text, mask = self.features.text(self.codes.record_rows[rows])
+        return LatentBatch(self.space.from_codes(self.network, codes_of(self.codes, rows)), text, mask)
 
 
 def codes_of(codes: SplitCodes, rows: np.ndarray) -> Codes:

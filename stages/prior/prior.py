@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from stages.blip import TextFeatures
+from stages.config.samples import SamplingOptions
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
-from stages.prior.sampler import SamplingOptions, gumbel_noise, sample
+from stages.prior.sampler import gumbel_noise, sample
 from stages.vqvae import Codes
 from stages.weights import load_sizes, load_weights, save_weights
 

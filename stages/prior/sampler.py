@@ -7,37 +7,13 @@ The codes are those of the full forward for the same noise: `sample_by_full_forw
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.config.samples import SamplingOptions
 from stages.prior.pixelsnail import Attention, Block, CausalConv2d, Conditioning, GatedResidualBlock, PixelSNAIL
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How a code is drawn from its logits."""
-
-    temperature: float = 1.0
-    """Divides the logits; 0 takes the likeliest code."""
-    top_k: int = 0
-    """Only the k likeliest codes; 0 for all."""
-    top_p: float = 1.0
-    """Only the likeliest codes that together hold this share of the probability (nucleus, arXiv:1904.09751)."""
-    guidance_scale: float = 1.0
-    """Classifier-free guidance (arXiv:2207.12598): logits = none + scale (captioned - none); 1 is without."""
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be at least 0, got {self.top_k}")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-        if self.guidance_scale < 0:
-            raise ValueError(f"guidance_scale must be at least 0, got {self.guidance_scale}")
 
 
 def gumbel_noise(seeds: list[int], positions: int, codebook_size: int) -> Tensor:

@@ -32,13 +32,10 @@ class CodedPairs:
 
     def batch(self, rows: np.ndarray) -> CodeBatch:
         """Pairs of these row numbers of the split; text is cut to the longest caption among them."""
-        records = self.codes.record_rows[rows]
-        mask = torch.from_numpy(np.asarray(self.features.text_mask[records]))
-        length = max(1, int(mask.sum(dim=1).max()))
-        text = torch.from_numpy(np.asarray(self.features.text_tokens[records, :length])).float()
+        text, mask = self.features.text(self.codes.record_rows[rows])
         top = _int64(self.codes.top[rows])
         codes, context = (top, None) if self.level == "top" else (_int64(self.codes.bottom[rows]), top)
-        return CodeBatch(codes, context, text, mask[:, :length])
+        return CodeBatch(codes, context, text, mask)
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:

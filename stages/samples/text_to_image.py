@@ -1,13 +1,11 @@
 """The whole system as one callable: BLIP's text features -> PixelSNAIL's codes -> the VQ-VAE's decoder."""
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from stages.blip import Blip, load_blip
-from stages.config.samples import LevelSamplingConfig, SamplingConfig
-from stages.prior import Prior, SamplingOptions, load_prior
+from stages.config.samples import SamplingConfig
+from stages.prior import Prior, load_prior
 from stages.seeding import picture_seeds
 from stages.vqvae import VQVAE, load_vqvae
 from stages.workspace import Workspace
@@ -43,15 +41,11 @@ class TextToImage:
             codes = self.prior.sample(
                 self.blip.encode_text(prompts[batch]),
                 seeds[batch],
-                _options(self.sampling.top),
-                _options(self.sampling.bottom),
+                self.sampling.top,
+                self.sampling.bottom,
             )
             pictures.append(self.vqvae.decode(codes))
         return torch.cat(pictures)
-
-
-def _options(config: LevelSamplingConfig) -> SamplingOptions:
-    return SamplingOptions(**dataclasses.asdict(config))
 
 
 def load_text_to_image(workspace: Workspace) -> TextToImage:

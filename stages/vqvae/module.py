@@ -26,7 +26,8 @@ class PictureBatch(NamedTuple):
 
 
 class VQVAEModule(pl.LightningModule):
-    """Picture MSE + coarse picture from the top alone + commitment (both levels) + giving back both embeddings + picture-caption contrast of the codes."""
+    """What the loss adds up: picture MSE; the coarse picture from the top alone; the commitment of both levels; giving
+    back both embeddings; picture-caption contrast of the codes."""
 
     def __init__(self, network: VQVAE, config: VqvaeConfig) -> None:
         super().__init__()

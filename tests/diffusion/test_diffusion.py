@@ -17,7 +17,7 @@ from stages.diffusion.stage import codes_of
 from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
-SMALL = DiffusionConfig(channels=[32, 32], attention_head_dim=16, num_inference_steps=5)
+SMALL = DiffusionConfig(channels=[32, 32], heads=2, num_inference_steps=5)
 
 
 def test_latents_round_trip_through_codes(tiny_run: Path) -> None:
@@ -53,7 +53,7 @@ def test_levels_are_stacked_bottom_first(tiny_run: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_a_perfect_prediction_has_no_loss_and_weights_are_min_snr(kind: str) -> None:
-    config = DiffusionConfig(channels=[32, 32], attention_head_dim=16, prediction_type=kind)  # type: ignore[arg-type]
+    config = DiffusionConfig(channels=[32, 32], heads=2, prediction_type=kind)  # type: ignore[arg-type]
     module = DiffusionModule(build_unet(config, 4, 8, 12), config)
     chain = training_scheduler(config)
     t = torch.tensor([0, 300, 999])

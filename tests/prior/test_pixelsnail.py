@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from stages.config.prior import LevelConfig, PriorConfig
+from stages.config.samples import SamplingOptions
 from stages.prior.module import CodeBatch, PriorModule, bits_per_code
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import (
-    SamplingOptions,
     draw,
     guide,
     gumbel_noise,
