@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         explained = None if debug else _explain(error)
         if explained is None:
             raise
-        print(f"error: {explained}", file=sys.stderr)
+        print(f"error: {verb}: {explained}", file=sys.stderr)
         return StageError.exit_status
 
 

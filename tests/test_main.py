@@ -1,0 +1,70 @@
+"""What the person at the keyboard sees when something outside the program goes wrong."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages import __main__ as command_line
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/scenes/images.npy"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/1"),
+        RuntimeError("lmdb.DiskError: mdb_txn_commit: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(name: str, options: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(command_line, "_run_stage", fail)
+    assert command_line.main(["vqvae", "--config", "configs/demo.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: vqvae: ")
+    assert "no space left on the disk; free some" in said
+    assert said.count("\n") == 1
+
+
+def test_a_mistake_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str, options: list[str]) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(command_line, "_run_stage", fail)
+    with pytest.raises(ZeroDivisionError):
+        command_line.main(["vqvae", "--config", "configs/demo.yaml"])
+
+
+def test_ctrl_c_leaves_a_stage_the_time_to_save(tmp_path: Path) -> None:
+    """`all` runs each stage in a process of its own; both get the signal, and the parent waits for the child."""
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "def save(number, frame):\n"
+        "    time.sleep(1)\n"
+        f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, save)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+    parent = (
+        "import sys; from stages.__main__ import _run_process;"
+        f"sys.exit(_run_process([sys.executable, '-c', {child!r}]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent], start_new_session=True)
+    for _ in range(200):
+        if (tmp_path / "ready").exists():
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert (tmp_path / "saved").exists()
