@@ -116,10 +116,18 @@ def parse_config(verb: str, options: list[str]) -> Any:
         sources = [str(path) for path in parsed.pop("config", None) or []]
         config = RunConfig(**vars(parser.instantiate(parsed)))
     except (ArgumentError, ValueError, TypeError) as error:
-        raise StageError(f"config: {_one_line(error)}") from None
+        raise StageError(f"{_config_file(options)}: {_one_line(error)}") from None
     if not sources and not config.run:
         raise StageError("no config given; name one, such as --config configs/demo.yaml")
     return config if config.run else dataclasses.replace(config, run=Path(sources[0]).stem)
+
+
+def _config_file(options: list[str]) -> str:
+    """What `--config` names, for messages."""
+    for option, following in zip(options, [*options[1:], ""], strict=True):
+        if option == "--config" or option.startswith("--config="):
+            return option.partition("=")[2] or following
+    return "config"
 
 
 def _one_line(error: Exception) -> str:
