@@ -44,7 +44,7 @@ class SamplesConfig:
     prompt: str = ""
     """One prompt to paint (`make samples PROMPT=...`); empty: `prompts`."""
     prompts: list[str] = field(default_factory=list)
-    """Prompts to paint; empty: the first captions of the test split."""
+    """Prompts to paint; empty: captions of the test split, drawn at random with `seed`."""
     captions: int = 8
     """How many test captions are painted when there are no prompts."""
     pictures: int = 4

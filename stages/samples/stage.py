@@ -29,7 +29,7 @@ INDEX = "samples.jsonl"
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:
-    """Paints `samples.prompt`, or `samples.prompts`, or the first test captions."""
+    """Paints `samples.prompt`, or `samples.prompts`, or some test captions."""
     section = config.samples
     prompts = _prompts(section, workspace)
     paint = load_text_to_image(workspace)
@@ -59,8 +59,9 @@ def run(config: RunConfig, workspace: Workspace) -> None:
 def _prompts(section: SamplesConfig, workspace: Workspace) -> list[str]:
     prompts = [section.prompt] if section.prompt else section.prompts
     if not prompts:
-        captions = load_dataset(workspace.require("data")).split("test").captions
-        prompts = list(dict.fromkeys(captions))[: section.captions]
+        captions = list(dict.fromkeys(load_dataset(workspace.require("data")).split("test").captions))
+        chosen = np.random.default_rng(section.seed).permutation(len(captions))[: section.captions]
+        prompts = [captions[i] for i in chosen]
     for prompt in prompts:
         if not prompt.strip():
             raise StageError('samples.prompt is empty; give one, such as PROMPT="a red ship on a stormy sea at dusk"')
