@@ -29,7 +29,7 @@ class LevelConfig:
     """Dropout inside residual blocks (published: 0.1)."""
     batch_size: int = 32
     """Pictures a step (published: 8)."""
-    max_steps: int = 850
+    max_steps: int = 800
     """Optimiser steps."""
     lr: float = 2e-3
     """Peak learning rate of AdamW (published: 3e-4 with Adam)."""
@@ -56,7 +56,7 @@ class PriorConfig:
     """The network over the top level's codes."""
     bottom: LevelConfig = field(
         default_factory=lambda: LevelConfig(
-            channels=64, residual_channels=64, blocks=2, self_attention=False, context_blocks=3, max_steps=600
+            channels=64, residual_channels=64, blocks=2, self_attention=False, context_blocks=3, max_steps=550
         )
     )
     """The network over the bottom level's codes, given the top level's."""

@@ -36,13 +36,13 @@ class VqvaeConfig:
     """Weight of the contrast between a picture's top codes and its caption's codes (InfoNCE, nats)."""
     batch_size: int = 32
     """Pictures a step."""
-    max_steps: int = 1800
+    max_steps: int = 1500
     """Optimiser steps."""
     lr: float = 3e-3
     """Peak learning rate of AdamW (published: 3e-4, constant)."""
     weight_decay: float = 1e-4
     """Weight decay of AdamW, on convolutions and matrices."""
-    val_every: int = 400
+    val_every: int = 375
     """Steps between validations."""
 
     def __post_init__(self) -> None:
