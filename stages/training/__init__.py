@@ -1,0 +1,8 @@
+"""The one way a LightningModule is fitted: resumable to the bit, with a progress bar, its curves kept."""
+
+from stages.training.batches import Batches, Sweep
+from stages.training.callbacks import Best
+from stages.training.fitting import fit
+from stages.training.optimisation import adamw_cosine, parameter_count
+
+__all__ = ["Batches", "Best", "Sweep", "adamw_cosine", "fit", "parameter_count"]

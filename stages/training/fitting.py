@@ -1,0 +1,156 @@
+"""Fitting a module from wherever an earlier call stopped.
+
+The batch of step s depends on the seed and s alone, so a run that was stopped goes on exactly where it would have been.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from torch.utils.data import DataLoader, IterableDataset
+
+from stages.training.batches import Batches
+from stages.training.callbacks import (
+    LOG_EVERY_STEPS,
+    Best,
+    KeepBest,
+    OwnRandomness,
+    Progress,
+    Resumable,
+    ValidationAtTheEnd,
+)
+from stages.training.curves import Curves
+
+GRADIENT_CLIP = 1.0  # norm of all gradients together
+
+
+def fit(
+    module: pl.LightningModule,
+    train: Batches,
+    val: Iterable[Any] | None,
+    *,
+    max_steps: int,
+    val_every: int,
+    scratch: Path,
+    desc: str,
+    ema_decay: float | None = None,
+    best: Best | None = None,
+) -> None:
+    """Trains `module` in place for at most `max_steps` optimiser steps.
+
+    Goes on from `scratch` when an earlier call was stopped (weights, optimiser, schedule, random state, data order);
+    returns at once, with the trained weights loaded, when it had ended. Values logged with `self.log` are appended to
+    `scratch/curves.jsonl`, one `{"fit", "step", name: value, ...}` a line.
+
+    Args:
+        val: batches for `validation_step`, run every `val_every` steps and after the last; None for none.
+        desc: what the progress bar says; also the name of the checkpoint.
+        ema_decay: publish the exponential moving average of the weights with this decay; None for the weights.
+        best: publish the weights of the best validation; None for those of the last step. Needs `val`.
+
+    Raises:
+        Interrupted: the process was asked to stop (Ctrl-C); the last step is saved.
+        StageError: the loss is not finite.
+    """
+    files = _Files(scratch, desc.replace(" ", "-"))
+    if files.finished.is_file():
+        module.load_state_dict(torch.load(files.finished, weights_only=True))
+        module.eval()
+        return
+    train.start_step = files.step_reached()
+    every = None if val is None else min(val_every, max_steps)
+    callbacks = _callbacks(files, max_steps, every, ema_decay, best if val is not None else None)
+    trainer = _trainer(callbacks, Curves(scratch / "curves.jsonl", files.name, train.start_step), max_steps, every)
+    with _quiet():
+        trainer.fit(
+            module,
+            DataLoader(train, batch_size=None),
+            None if val is None else DataLoader(_Listed(val), batch_size=None),
+            ckpt_path=str(files.checkpoint) if train.start_step else None,
+            weights_only=True,
+        )
+    if files.best.is_file():
+        module.load_state_dict(torch.load(files.best, weights_only=True, map_location="cpu")["state_dict"])
+    module.eval()
+    files.finish(module.state_dict())
+
+
+class _Files:
+    """What a fit keeps in its scratch folder."""
+
+    def __init__(self, scratch: Path, name: str) -> None:
+        self.name = name
+        self.finished, self.checkpoint = scratch / f"{name}.final.pt", scratch / f"{name}.ckpt"
+        self.best = scratch / f"{name}.best.ckpt"
+
+    def step_reached(self) -> int:
+        """Optimiser steps done by earlier calls."""
+        if not self.checkpoint.is_file():
+            return 0
+        return int(torch.load(self.checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"])
+
+    def finish(self, state: dict[str, Any]) -> None:
+        """Keeps the weights, and nothing else of the fit."""
+        temporary = self.finished.with_suffix(".partial")
+        torch.save(state, temporary)
+        os.replace(temporary, self.finished)
+        self.checkpoint.unlink(missing_ok=True)
+        self.best.unlink(missing_ok=True)
+
+
+def _callbacks(
+    files: _Files, max_steps: int, val_every: int | None, ema_decay: float | None, best: Best | None
+) -> list[pl.Callback]:
+    """In the order in which they act: what is saved must be up to date when it is saved."""
+    callbacks = [Progress(files.name, max_steps), OwnRandomness(), ValidationAtTheEnd()]
+    if ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=ema_decay))
+    if best is not None:
+        callbacks.append(KeepBest(best, files.best))
+    return [*callbacks, Resumable(files.checkpoint, val_every)]
+
+
+def _trainer(callbacks: list[pl.Callback], curves: Curves, max_steps: int, val_every: int | None) -> pl.Trainer:
+    for noisy in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return pl.Trainer(
+        max_steps=max_steps,
+        max_epochs=-1,
+        callbacks=callbacks,
+        logger=curves,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0 if val_every is None else 1.0,
+        val_check_interval=val_every,
+        check_val_every_n_epoch=None,
+        log_every_n_steps=min(LOG_EVERY_STEPS, max_steps),
+        gradient_clip_val=GRADIENT_CLIP,
+        default_root_dir=str(curves.path.parent),
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message=".*num_workers.*")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        yield
+
+
+class _Listed(IterableDataset[Any]):
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
