@@ -63,6 +63,24 @@ def test_outputs_are_those_of_transformers(
     torch.testing.assert_close(network.match(tokens, encoded.input_ids, encoded.attention_mask), matching)
 
 
+def test_text_tokens_are_the_mean_of_all_layers(
+    network: BlipNetwork, tokenizer: BertTokenizerFast, captions: list[str]
+) -> None:
+    encoded = encode_captions(tokenizer, captions[:5], 16)
+    encoder = network.retrieval.text_encoder
+    seen: list[Tensor] = []
+    hooks = [
+        layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        for layer in (encoder.embeddings, *encoder.encoder.layer)
+    ]
+    with torch.no_grad():
+        text = network.encode_text(encoded.input_ids, encoded.attention_mask)
+    for hook in hooks:
+        hook.remove()
+    assert len(seen) == 3
+    torch.testing.assert_close(text.tokens, (seen[0] + seen[1] + seen[2]) / 3)
+
+
 def test_caption_loss_is_that_of_transformers(
     network: BlipNetwork, tokenizer: BertTokenizerFast, captions: list[str], image: Tensor
 ) -> None:
