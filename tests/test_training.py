@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import Interrupted, StageError
-from stages.training import Batches, Sweep, adamw_cosine, fit
+from stages.training import Batches, Best, Sweep, adamw_cosine, fit
 
 DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 
@@ -45,24 +45,78 @@ class Regression(pl.LightningModule):
         return adamw_cosine(self, 1e-2, 0.01, 5, 60)
 
 
-def train(module: Regression, scratch: Path, ema: float | None = 0.9, steps: int = 60) -> Regression:
+class Scored(Regression):
+    """Validates to what it is told at each step."""
+
+    scores: ClassVar[dict[int, float]] = {20: 0.5, 40: 0.7, 60: 0.6}
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("val/score", self.scores[self.global_step])
+
+
+def train(
+    module: Regression, scratch: Path, ema: float | None = 0.9, steps: int = 60, best: Best | None = None
+) -> Regression:
     torch.manual_seed(3)
     scratch.mkdir(exist_ok=True)
     batches = Batches(lambda rows: DATA[rows], len(DATA), 8, seed=5)
     sweep = Sweep(lambda rows: DATA[rows], len(DATA), 20)
-    fit(module, batches, sweep, max_steps=steps, val_every=20, scratch=scratch, desc="toy", ema_decay=ema)
+    fit(module, batches, sweep, max_steps=steps, val_every=20, scratch=scratch, desc="toy", ema_decay=ema, best=best)
     return module
 
 
+def assert_same_weights(one: Regression, other: Regression) -> None:
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, other.network.state_dict()[name]), name
+
+
 @pytest.mark.parametrize("ema", [None, 0.9])
-def test_stopped_and_resumed_equals_one_go(tmp_path: Path, ema: float | None) -> None:
+@pytest.mark.parametrize("stop", [33, 40])
+def test_stopped_and_resumed_equals_one_go(tmp_path: Path, ema: float | None, stop: int) -> None:
     whole = train(Regression(), tmp_path / "whole", ema)
-    with pytest.raises(Interrupted, match="after step 33 of 60"):
-        train(Regression(stop_at=33), tmp_path / "parts", ema)
+    with pytest.raises(Interrupted, match=f"after step {stop} of 60"):
+        train(Regression(stop_at=stop), tmp_path / "parts", ema)
     resumed = train(Regression(), tmp_path / "parts", ema)
-    assert resumed.seen == 60 - 33
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    assert resumed.seen == 60 - stop
+    assert_same_weights(whole, resumed)
+    whole_curves, resumed_curves = (tmp_path / name / "curves.jsonl" for name in ("whole", "parts"))
+    assert resumed_curves.read_text() == whole_curves.read_text()
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("stop", [None, 20, 50])
+def test_the_weights_of_the_best_validation_are_kept(tmp_path: Path, ema: float | None, stop: int | None) -> None:
+    best = Best("val/score", highest=True)
+    if stop:
+        with pytest.raises(Interrupted):
+            train(Scored(stop_at=stop), tmp_path / "scored", ema, best=best)
+    scored = train(Scored(), tmp_path / "scored", ema, best=best)
+    assert_same_weights(scored, train(Regression(), tmp_path / "short", ema, steps=40))
+    assert [path.name for path in (tmp_path / "scored").glob("*.ckpt")] == []
+
+
+def test_of_equal_validations_the_later_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scored, "scores", {20: 0.9, 40: 0.1, 60: 0.1})
+    scored = train(Scored(), tmp_path / "scored", best=Best("val/score"))
+    assert_same_weights(scored, train(Regression(), tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("stop", [None, 40])
+def test_patience_ends_a_fit_that_gets_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int | None) -> None:
+    monkeypatch.setattr(Scored, "scores", {20: 0.1, 40: 0.2, 60: 0.3})
+    best = Best("val/score", patience=2)
+    if stop:
+        with pytest.raises(Interrupted):
+            train(Scored(stop_at=stop), tmp_path / "scored", steps=80, best=best)
+    scored = train(Scored(), tmp_path / "scored", steps=80, best=best)
+    assert scored.seen + (stop or 0) == 60
+    assert_same_weights(scored, train(Regression(), tmp_path / "short", steps=20))
+
+
+def test_the_last_step_is_validated_whatever_the_interval(tmp_path: Path) -> None:
+    train(Regression(), tmp_path, steps=50)
+    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "val/loss" in line] == [20, 40, 50]
 
 
 def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ class BlipModule(pl.LightningModule):
         image, text, index = (torch.cat(parts) for parts in zip(*self._val, strict=True))
         self._val = []
         ranks = retrieval_ranks(text.float().cpu().numpy(), image.float().cpu().numpy(), index.cpu().numpy())
-        self.log("val/retrieval_r10", recall_at(ranks, 10))
+        recalls = {k: recall_at(ranks, k) for k in (1, 5, 10)}
+        self.log("val/retrieval_r10", recalls[10])
+        self.log("val/mean_recall", sum(recalls.values()) / len(recalls))
 
     def configure_optimizers(self) -> Any:
         config = self.config

@@ -19,7 +19,7 @@ from stages.blip.tokenizer import encode_captions, train_tokenizer
 from stages.config import RunConfig
 from stages.config.blip import BlipConfig
 from stages.data import PreparedSet, Split, load_dataset, to_tensor
-from stages.training import Batches, fit, parameter_count
+from stages.training import Batches, Best, fit, parameter_count
 from stages.workspace import Workspace
 
 _log = logging.getLogger("stages.blip")
@@ -73,7 +73,16 @@ def tune(module: BlipModule, tokenizer: BertTokenizerFast, dataset: PreparedSet,
     if "val" in dataset.splits and len(dataset.split("val")) > 1:
         val = InOrder(Pairs(dataset, dataset.split("val"), tokenizer, max_tokens), config.batch_size)
     batches = Batches(train.batch, len(train), config.batch_size, seed)
-    fit(module, batches, val, max_steps=config.max_steps, val_every=config.val_every, scratch=scratch, desc="blip")
+    fit(
+        module,
+        batches,
+        val,
+        max_steps=config.max_steps,
+        val_every=config.val_every,
+        scratch=scratch,
+        desc="blip",
+        best=Best("val/mean_recall", highest=True, patience=config.patience),  # the losses rise long before it falls
+    )
 
 
 def measure(blip: Blip, dataset: PreparedSet, seed: int) -> Table:

@@ -61,7 +61,9 @@ class BlipConfig:
     warmup_steps: int = 30
     """Steps of linear warm-up before the cosine."""
     val_every: int = 175
-    """Steps between validations."""
+    """Steps between validations; the weights of the best (mean of R@1, R@5, R@10) are kept."""
+    patience: int = 0
+    """Validations in a row without a new best after which training ends; 0: never."""
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -90,8 +92,9 @@ class BlipConfig:
             raise ValueError(f"blip.itm_share must be in (0, 1], got {self.itm_share}")
         if self.lr <= 0:
             raise ValueError(f"blip.lr must be positive, got {self.lr}")
-        if self.warmup_steps < 0:
-            raise ValueError(f"blip.warmup_steps must not be negative, got {self.warmup_steps}")
+        for name in ("warmup_steps", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"blip.{name} must not be negative, got {getattr(self, name)}")
         if self.pretrained_captioner and not self.pretrained:
             raise ValueError("blip.pretrained_captioner needs blip.pretrained, which supplies the picture encoder")
 

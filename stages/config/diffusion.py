@@ -34,7 +34,7 @@ class DiffusionConfig:
     ema_decay: float = 0.99
     """Decay per step of the moving average of the weights that is published."""
     val_every: int = 200
-    """Steps between validations."""
+    """Steps between validations; the weights of the best (lowest loss) are kept."""
     scheduler: Literal["DDPM", "DDIM", "DPM-Solver++"] = "DPM-Solver++"
     """Sampler (`diffusers`)."""
     num_inference_steps: int = 20

@@ -67,7 +67,9 @@ class PriorConfig:
     ema_decay: float = 0.99
     """Decay per step of the moving average of the weights that is published."""
     val_every: int = 250
-    """Steps between validations."""
+    """Steps between validations; the weights of the best (bits per code) are kept."""
+    patience: int = 0
+    """Validations in a row without a new best after which a level's training ends; 0: never."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.caption_dropout < 1:
@@ -76,3 +78,5 @@ class PriorConfig:
             raise ValueError(f"prior.ema_decay must be in [0, 1), got {self.ema_decay}")
         if self.val_every < 1:
             raise ValueError(f"prior.val_every must be at least 1, got {self.val_every}")
+        if self.patience < 0:
+            raise ValueError(f"prior.patience must not be negative, got {self.patience}")

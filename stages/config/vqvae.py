@@ -43,7 +43,7 @@ class VqvaeConfig:
     weight_decay: float = 1e-4
     """Weight decay of AdamW, on convolutions and matrices."""
     val_every: int = 375
-    """Steps between validations."""
+    """Steps between validations; the weights of the best (lowest loss) are kept."""
 
     def __post_init__(self) -> None:
         for name in (

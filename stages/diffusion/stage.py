@@ -11,7 +11,7 @@ from stages.config import RunConfig
 from stages.diffusion.latents import LatentSpace, measure_space
 from stages.diffusion.module import DiffusionModule, LatentBatch
 from stages.diffusion.network import build_unet
-from stages.training import Batches, Sweep, fit, parameter_count
+from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.vqvae import VQVAE, Codes, load_vqvae
 from stages.workspace import Workspace
 
@@ -62,6 +62,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         scratch=workspace.scratch("diffusion"),
         desc="diffusion",
         ema_decay=section.ema_decay,
+        best=Best("val/loss"),
     )
     with workspace.publish("diffusion") as output:
         module.network.save_pretrained(output.directory / "unet")

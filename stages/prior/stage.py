@@ -15,7 +15,7 @@ from stages.config.prior import LevelConfig, PriorConfig
 from stages.prior.module import CodeBatch, PriorModule
 from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import Prior, save_prior
-from stages.training import Batches, Sweep, fit, parameter_count
+from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.prior")
@@ -58,6 +58,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             scratch=workspace.scratch("prior"),
             desc=f"prior {name}",
             ema_decay=config.prior.ema_decay,
+            best=Best("val/loss", patience=config.prior.patience),
         )
     with workspace.publish("prior") as output:
         save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)

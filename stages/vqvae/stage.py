@@ -9,7 +9,7 @@ from torch import Tensor
 from stages.blip import Features, load_features
 from stages.config import RunConfig
 from stages.data import PreparedSet, Split, load_dataset, to_tensor
-from stages.training import Batches, Sweep, fit, parameter_count
+from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.vqvae.module import PictureBatch, VQVAEModule
 from stages.vqvae.network import VQVAE, VQVAESizes
 from stages.vqvae.storage import save_vqvae
@@ -66,6 +66,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         val_every=section.val_every,
         scratch=workspace.scratch("vqvae"),
         desc="vqvae",
+        best=Best("val/loss"),
     )
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)
