@@ -29,24 +29,38 @@ class FolderConfig:
 
     path: str = ""
     """Folder with `metadata.jsonl` or `metadata.csv`; its columns: `file_name`, `text`, optional `group`."""
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """How picture files become square RGB pictures of one size."""
+
     resize: Literal["crop", "pad", "stretch"] = "crop"
     """How a picture becomes square: cut at the centre, framed with `background`, or stretched."""
     background: tuple[int, int, int] = (255, 255, 255)
     """Red, green, blue (0 to 255) seen through transparency and around padded pictures."""
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= level <= 255 for level in self.background):
+            raise ValueError(f"data.pictures.background must be three numbers from 0 to 255, got {self.background}")
+
+
+@dataclass(frozen=True)
+class SplitsConfig:
+    """How pictures from files are split; `scenes` has splits of its own."""
+
     val_fraction: float = 0.1
     """Share of the pictures for validation."""
     test_fraction: float = 0.1
     """Share of the pictures for the final figures."""
 
     def __post_init__(self) -> None:
-        if any(not 0 <= level <= 255 for level in self.background):
-            raise ValueError(f"data.folder.background must be three numbers from 0 to 255, got {self.background}")
         for name in ("val_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"data.folder.{name} must be between 0 and 1, got {getattr(self, name)}")
+                raise ValueError(f"data.splits.{name} must be between 0 and 1, got {getattr(self, name)}")
         if self.val_fraction + self.test_fraction >= 1.0:
             share = self.val_fraction + self.test_fraction
-            raise ValueError(f"data.folder.val_fraction + test_fraction must be below 1, got {share:g}")
+            raise ValueError(f"data.splits.val_fraction + test_fraction must be below 1, got {share:g}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,8 @@ class DataConfig:
     """Side of the prepared pictures, pixels; a multiple of 8."""
     scenes: ScenesConfig = field(default_factory=ScenesConfig)
     folder: FolderConfig = field(default_factory=FolderConfig)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:

@@ -5,47 +5,27 @@ A picture may have several captions: a list of them (jsonl), or several records 
 """
 
 import csv
-import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
-from stages.config.data import FolderConfig
-from stages.data.pictures import read_picture
+from stages.config.data import DataConfig
+from stages.data.assembly import Caption, Entry, assemble
 from stages.data.prepared import PreparedWriter
-from stages.data.splitting import merge_groups, split_groups
+from stages.data.splitting import TooFewGroups
 from stages.errors import StageError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 _BLOCK = 256  # pictures read at a time
 
 
-@dataclass
-class Entry:
-    """What the metadata say of one picture."""
-
-    file_name: str
-    place: str
-    """File and line of the first record that names it, for messages."""
-    captions: list[str] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-
-
 class FolderSource:
     """Pictures with captions from a folder, split by group (or by picture where there is none)."""
 
-    def __init__(self, config: FolderConfig, seed: int) -> None:
-        self.config = config
-        self.seed = seed
+    def __init__(self, config: DataConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
 
     def write(self, writer: PreparedWriter) -> None:
         """Checks every record, reads every picture and writes them in their splits.
@@ -53,43 +33,12 @@ class FolderSource:
         Raises:
             StageError: no metadata, a record that cannot be used, or too few groups for the splits.
         """
-        entries = read_metadata(self.config.path)
-        images = writer.allocate(len(entries))
-        hashes = self._read_pictures(entries, images)
-        groups = merge_groups([_keys(entry, content) for entry, content in zip(entries, hashes, strict=True)])
-        fractions = {"val": self.config.val_fraction, "test": self.config.test_fraction}
+        path = self.config.folder.path
+        entries = read_metadata(path)
         try:
-            splits = split_groups(groups, fractions, self.seed)
-        except StageError as error:
-            raise StageError(f"{metadata_path(self.config.path)}: {error}") from None
-        for row, (entry, group) in enumerate(zip(entries, groups, strict=True)):
-            for caption in entry.captions:
-                writer.add(row, caption, file_name=entry.file_name, split=splits[group], group=group.partition(":")[2])
-        writer.close()
-
-    def _read_pictures(self, entries: list[Entry], images: NDArray[np.uint8]) -> list[str]:
-        """Fills `images` (N, H, W, 3) uint8; returns the hash of each picture's content."""
-        hashes = []
-        progress = tqdm(total=len(entries), desc="data: reading", unit="picture")
-        with progress, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for start in range(0, len(entries), _BLOCK):
-                block = entries[start : start + _BLOCK]
-                pictures = pool.map(lambda entry: self._read(entry, images.shape[1]), block)
-                for row, picture in enumerate(pictures, start):
-                    images[row] = picture
-                    hashes.append(hashlib.sha256(picture.tobytes()).hexdigest())
-                    progress.update()
-        return hashes
-
-    def _read(self, entry: Entry, size: int) -> NDArray[np.uint8]:
-        path = Path(self.config.path) / entry.file_name
-        try:
-            return read_picture(path, size, self.config.resize, self.config.background)
-        except Exception as error:  # Pillow's plugins raise anything on a broken file
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise StageError(
-                f"{entry.place}: the picture {path} is broken ({reason}); replace the file or remove the record"
-            ) from None
+            assemble(entries, writer, self.config.pictures, self.config.splits, self.seed)
+        except TooFewGroups as error:
+            raise StageError(f"{metadata_path(path)}: {error}") from None
 
 
 def metadata_path(folder: str) -> Path:
@@ -119,8 +68,8 @@ def read_metadata(folder: str) -> list[Entry]:
     for line, record in _records(path):
         place = f"{path}, line {line}"
         name = _file_name(record, place, path.parent)
-        entry = entries.setdefault(name, Entry(name, place))
-        entry.captions.extend(_captions(record, place))
+        entry = entries.setdefault(name, Entry(name, path.parent / name, place))
+        entry.captions.extend(Caption(text) for text in _captions(record, place))
         group = record.get("group")
         if group is not None and group != "":
             if not isinstance(group, str | int):
@@ -202,12 +151,6 @@ def _captions(record: dict[str, Any], place: str) -> list[str]:
 def _is_unicode(text: str) -> bool:
     """Whether the text can be written as UTF-8: JSON can spell half of a character."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _keys(entry: Entry, content: str) -> list[str]:
-    """What ties a picture to others: its groups, else its name; and what it shows."""
-    names = [f"group:{group}" for group in entry.groups] or [f"picture:{entry.file_name}"]
-    return [*names, f"~content:{content}"]
 
 
 def _short(value: object) -> str:

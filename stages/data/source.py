@@ -16,7 +16,7 @@ def open_source(config: DataConfig, seed: int) -> Source:
     if config.source == "folder":
         from stages.data.folder import FolderSource
 
-        return FolderSource(config.folder, seed)
+        return FolderSource(config, seed)
     from stages.data.scenes import ScenesSource
 
     return ScenesSource(config.scenes, seed)

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from stages.errors import StageError
 
 
+class TooFewGroups(StageError):
+    """There are not enough groups for every split to have one."""
+
+
 def merge_groups(memberships: Sequence[Iterable[str]]) -> list[str]:
     """One group name for each picture such that pictures which share any key, through others too, share the name.
 
@@ -45,14 +49,14 @@ def split_groups(groups: Sequence[str], fractions: dict[str, float], seed: int) 
         fractions: split -> share of the pictures (0..1), their sum below 1.
 
     Raises:
-        StageError: there are fewer groups than splits.
+        TooFewGroups: there are fewer groups than splits.
     """
     sizes: dict[str, int] = {}
     for group in groups:
         sizes[group] = sizes.get(group, 0) + 1
     if len(sizes) <= len(fractions):
         names = ", ".join(("train", *fractions))
-        raise StageError(
+        raise TooFewGroups(
             f"{len(groups)} pictures in {len(sizes)} groups cannot fill the splits {names}: add more groups"
         )
     left = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.config.data import FolderConfig
+from stages.config.data import DataConfig, FolderConfig, PicturesConfig, SplitsConfig
 from stages.data import PreparedSet, load_dataset
 from stages.data.folder import FolderSource
 from stages.data.pictures import read_picture
@@ -36,10 +36,22 @@ def plain(pictures: int = 12) -> list[dict[str, Any]]:
     return [{"file_name": f"p{number}.png", "text": f"picture {number}"} for number in range(pictures)]
 
 
+def source(path: Path | str, seed: int = 0, **settings: Any) -> FolderSource:
+    """The source of a folder; settings are those of `data.pictures`, or shares of val and test."""
+    shares = {name: settings.pop(name) for name in ("val_fraction", "test_fraction") if name in settings}
+    config = DataConfig(
+        source="folder",
+        folder=FolderConfig(path=str(path)),
+        pictures=PicturesConfig(**settings),
+        splits=SplitsConfig(**shares),
+    )
+    return FolderSource(config, seed)
+
+
 def prepare(path: Path, *, seed: int = 0, **settings: Any) -> PreparedSet:
     directory = path.parent / f"{path.name}.prepared"
     directory.mkdir()
-    FolderSource(FolderConfig(path=str(path), **settings), seed).write(PreparedWriter(directory, 16))
+    source(path, seed, **settings).write(PreparedWriter(directory, 16))
     return load_dataset(directory)
 
 
@@ -167,7 +179,7 @@ def test_bad_csv_is_named(tmp_path: Path) -> None:
     ):
         (path / "metadata.csv").write_text(text)
         with pytest.raises(StageError, match=message):
-            FolderSource(FolderConfig(path=str(path)), 0).write(PreparedWriter(tmp_path, 16))
+            source(path).write(PreparedWriter(tmp_path, 16))
 
 
 def test_bad_folders_are_named(tmp_path: Path) -> None:
@@ -181,7 +193,7 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
         (str(tmp_path / "latin"), "line 2: not UTF-8"),
     ):
         with pytest.raises(StageError, match=message):
-            FolderSource(FolderConfig(path=path), 0).write(PreparedWriter(tmp_path, 16))
+            source(path).write(PreparedWriter(tmp_path, 16))
 
 
 def test_too_few_groups_are_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.config.data import DataConfig, FolderConfig, ScenesConfig
+from stages.config.data import DataConfig, FolderConfig, PicturesConfig, ScenesConfig, SplitsConfig
 from stages.data import load_dataset, to_tensor, to_uint8
 from stages.data.prepared import PreparedWriter, split_counts
 from stages.data.source import digest, open_source
@@ -100,9 +100,9 @@ def test_pictures_survive_the_way_through_tensors() -> None:
         (DataConfig, {"name": "../x"}, "data.name must be the name of a folder"),
         (DataConfig, {"name": ""}, "data.name must be the name of a folder"),
         (ScenesConfig, {"val": 0}, "data.scenes.val must be at least 1, got 0"),
-        (FolderConfig, {"background": (0, 0, 256)}, "data.folder.background"),
-        (FolderConfig, {"val_fraction": 0.0}, "data.folder.val_fraction must be between 0 and 1"),
-        (FolderConfig, {"val_fraction": 0.6, "test_fraction": 0.5}, "must be below 1, got 1.1"),
+        (PicturesConfig, {"background": (0, 0, 256)}, "data.pictures.background"),
+        (SplitsConfig, {"val_fraction": 0.0}, "data.splits.val_fraction must be between 0 and 1"),
+        (SplitsConfig, {"val_fraction": 0.6, "test_fraction": 0.5}, "must be below 1, got 1.1"),
     ],
 )
 def test_impossible_settings_are_refused(section: Any, values: dict[str, Any], message: str) -> None:
