@@ -8,11 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.errors import Interrupted, StageError
 from stages.pipeline import STAGES
+
+if TYPE_CHECKING:
+    from stages.workspace import Workspace
 
 log = logging.getLogger("stages")
 # What libraries say when a write fails for want of space: the system, torch.save, numpy.save
@@ -43,19 +48,17 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from what is done", file=sys.stderr)
         return Interrupted.exit_status
-    except Exception as error:
-        explained = None if debug else _explain(error)
-        if explained is None:
-            raise
-        print(f"error: {verb}: {explained}", file=sys.stderr)
-        return StageError.exit_status
 
 
 def _run_stage(name: str, options: list[str]) -> None:
     from stages.workspace import Workspace
 
-    config = parse_config(name, options)
-    workspace = Workspace(config)
+    workspace = Workspace(parse_config(name, options))
+    with _explained(name, workspace.directory(name)):
+        _run_if_stale(name, workspace)
+
+
+def _run_if_stale(name: str, workspace: "Workspace") -> None:
     if workspace.why_stale(name) is None:
         log.info("%s: up to date (%s)", name, workspace.directory(name))
         return
@@ -63,7 +66,7 @@ def _run_stage(name: str, options: list[str]) -> None:
         workspace.require(needed)
     with workspace.locked(name):
         started = time.monotonic()
-        STAGES[name].load_run()(config, workspace)
+        STAGES[name].load_run()(workspace.config, workspace)
         log.info("%s: done in %.0f s (%s)", name, time.monotonic() - started, workspace.directory(name))
 
 
@@ -134,12 +137,25 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _explain(error: BaseException | None) -> str | None:
-    """A full disk or another trouble with files in one line; None for what is not the person's to mend."""
+@contextmanager
+def _explained(verb: str, directory: Path) -> Iterator[None]:
+    """A full disk or another trouble with files as one line; the program's own mistakes stay what they are."""
+    try:
+        yield
+    except (StageError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        explanation = _explanation(error, directory)
+        if explanation is None:
+            raise
+        raise StageError(f"{verb}: {explanation}") from error
+
+
+def _explanation(error: BaseException | None, directory: Path) -> str | None:
     while error is not None:
         if any(sign in str(error) for sign in _FULL_DISK):
-            where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-            return f"{where}no space left on the disk; free some and run the same command again"
+            where = getattr(error, "filename", None) or f"{directory}, or the folder beside it that is being written"
+            return f"{where}: no space left on the disk; free some and run the same command again"
         if isinstance(error, OSError) and error.strerror:
             return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         error = error.__cause__ or error.__context__

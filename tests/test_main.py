@@ -11,35 +11,36 @@ from pathlib import Path
 import pytest
 
 from stages import __main__ as command_line
+from stages.workspace import Workspace
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "where"),
     [
-        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/scenes/images.npy"),
-        RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/1"),
-        RuntimeError("lmdb.DiskError: mdb_txn_commit: No space left on device"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/scenes/images.npy"), "data/scenes/images.npy"),
+        (RuntimeError("[enforce fail] . PytorchStreamWriter failed writing file data/1"), "checkpoints/demo/vqvae"),
+        (RuntimeError("lmdb.DiskError: mdb_txn_commit: No space left on device"), "checkpoints/demo/vqvae"),
     ],
 )
 def test_a_full_disk_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, where: str
 ) -> None:
-    def fail(name: str, options: list[str]) -> None:
+    def fail(name: str, workspace: Workspace) -> None:
         raise error
 
-    monkeypatch.setattr(command_line, "_run_stage", fail)
+    monkeypatch.setattr(command_line, "_run_if_stale", fail)
     assert command_line.main(["vqvae", "--config", "configs/demo.yaml"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: vqvae: ")
-    assert "no space left on the disk; free some" in said
+    assert f"{where}: no space left on the disk; free some" in said or f"{where}, or" in said
     assert said.count("\n") == 1
 
 
 def test_a_mistake_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str, options: list[str]) -> None:
+    def fail(name: str, workspace: Workspace) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(command_line, "_run_stage", fail)
+    monkeypatch.setattr(command_line, "_run_if_stale", fail)
     with pytest.raises(ZeroDivisionError):
         command_line.main(["vqvae", "--config", "configs/demo.yaml"])
 
