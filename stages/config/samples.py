@@ -51,6 +51,11 @@ class SamplesConfig:
     """Pictures for each prompt."""
     seed: int = 0
     """Seed of the pictures; picture i of a prompt depends on (seed, i) and the prompt."""
+    image: str = ""
+    """Picture file of which a part is painted anew; needs `mask`."""
+    mask: str = ""
+    """Picture file as large as `image`, bright where it is painted anew. Codes are drawn in raster order, so what is
+    painted goes on from what lies above and to its left; it cannot look at what is kept below and to its right."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How codes are drawn."""
 

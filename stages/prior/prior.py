@@ -26,17 +26,26 @@ class Prior:
         self.top, self.bottom = top, bottom
 
     @torch.inference_mode()
-    def sample(self, text: TextFeatures, seeds: list[int], top: SamplingOptions, bottom: SamplingOptions) -> Codes:
+    def sample(
+        self,
+        text: TextFeatures,
+        seeds: list[int],
+        top: SamplingOptions,
+        bottom: SamplingOptions,
+        known: Codes | None = None,
+    ) -> Codes:
         """Draws the codes of one picture for each caption.
 
         Args:
             text: features of B captions.
             seeds: B of them; picture i depends on its caption and seeds[i] alone, whatever else is in the batch.
             top, bottom: how codes are drawn on each level.
+            known: codes of B pictures that are kept, `UNKNOWN` where they are drawn; None: all are drawn.
         """
-        top_codes = self._sample_level(self.top, text, None, [2 * seed for seed in seeds], top)
-        bottom_codes = self._sample_level(self.bottom, text, top_codes, [2 * seed + 1 for seed in seeds], bottom)
-        return Codes(top_codes, bottom_codes)
+        known_top, known_bottom = known or (None, None)
+        top_codes = self._sample_level(self.top, text, None, [2 * seed for seed in seeds], top, known_top)
+        bottom_seeds = [2 * seed + 1 for seed in seeds]
+        return Codes(top_codes, self._sample_level(self.bottom, text, top_codes, bottom_seeds, bottom, known_bottom))
 
     def _sample_level(
         self,
@@ -45,9 +54,10 @@ class Prior:
         context: Tensor | None,
         seeds: list[int],
         options: SamplingOptions,
+        known: Tensor | None,
     ) -> Tensor:
         noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
-        return sample(network, condition_rows(network, text, context, options.guidance_scale), noise, options)
+        return sample(network, condition_rows(network, text, context, options.guidance_scale), noise, options, known)
 
 
 def condition_rows(

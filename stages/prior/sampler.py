@@ -15,6 +15,9 @@ from torch import Tensor
 from stages.config.samples import SamplingOptions
 from stages.prior.pixelsnail import Attention, Block, CausalConv2d, Conditioning, GatedResidualBlock, PixelSNAIL
 
+UNKNOWN = -1
+"""In the place of a code that is to be drawn."""
+
 
 def gumbel_noise(seeds: list[int], positions: int, codebook_size: int) -> Tensor:
     """Standard Gumbel noise (B,N,K); row i depends on seeds[i] alone, so a picture is the same in any batch."""
@@ -51,23 +54,35 @@ def guide(logits: Tensor, scale: float) -> Tensor:
 
 
 @torch.inference_mode()
-def sample(network: PixelSNAIL, conditioning: Conditioning, noise: Tensor, options: SamplingOptions) -> Tensor:
+def sample(
+    network: PixelSNAIL,
+    conditioning: Conditioning,
+    noise: Tensor,
+    options: SamplingOptions,
+    known: Tensor | None = None,
+) -> Tensor:
     """Draws a grid of codes for each row of noise.
 
     Args:
         conditioning: of B rows, or with guidance of 2B: the captioned ones, then the same without caption.
         noise: (B,HW,K) from `gumbel_noise`.
+        known: (B,H,W) int64, codes that are kept, `UNKNOWN` where one is drawn. A code is drawn from what lies before
+            it in raster order: kept codes below and to the right cannot be looked at.
 
     Returns:
         (B,H,W) int64.
     """
     steps = _CachedForward(network, conditioning)
-    return _raster(network, noise, options, lambda codes, row, column: steps.logits(codes, row, column))
+    return _raster(network, noise, options, lambda codes, row, column: steps.logits(codes, row, column), known)
 
 
 @torch.inference_mode()
 def sample_by_full_forward(
-    network: PixelSNAIL, conditioning: Conditioning, noise: Tensor, options: SamplingOptions
+    network: PixelSNAIL,
+    conditioning: Conditioning,
+    noise: Tensor,
+    options: SamplingOptions,
+    known: Tensor | None = None,
 ) -> Tensor:
     """The same codes by the public loop's way, one forward of the whole grid for each position. Slow; for tests."""
 
@@ -75,19 +90,28 @@ def sample_by_full_forward(
         doubled = codes.repeat(len(conditioning.text) // len(codes), 1, 1)
         return network(doubled, conditioning)[:, :, row, column]
 
-    return _raster(network, noise, options, logits)
+    return _raster(network, noise, options, logits, known)
 
 
 def _raster(
-    network: PixelSNAIL, noise: Tensor, options: SamplingOptions, logits: Callable[[Tensor, int, int], Tensor]
+    network: PixelSNAIL,
+    noise: Tensor,
+    options: SamplingOptions,
+    logits: Callable[[Tensor, int, int], Tensor],
+    known: Tensor | None,
 ) -> Tensor:
     side = network.sizes.side
     codes = torch.zeros(len(noise), side, side, dtype=torch.int64)
     for row in range(side):
         for column in range(side):
             guided = guide(logits(codes, row, column), options.guidance_scale)
-            codes[:, row, column] = draw(guided, noise[:, row * side + column], options)
+            drawn = draw(guided, noise[:, row * side + column], options)
+            codes[:, row, column] = drawn if known is None else _keep(known[:, row, column], drawn)
     return codes
+
+
+def _keep(known: Tensor, drawn: Tensor) -> Tensor:
+    return torch.where(known == UNKNOWN, drawn, known)
 
 
 class _CachedForward:

@@ -3,6 +3,7 @@
 Paintings of earlier prompts stay in the folder; `grid.png` and the manifest are of the last call.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from stages.config.samples import SamplesConfig
 from stages.data import load_dataset, to_uint8
 from stages.errors import StageError
 from stages.samples.grid import labelled_grid
+from stages.samples.inpainting import read_inpainting
 from stages.samples.text_to_image import load_text_to_image
 from stages.workspace import Workspace
 
@@ -33,9 +35,12 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     section = config.samples
     prompts = _prompts(section, workspace)
     paint = load_text_to_image(workspace)
+    inpainting = None
+    if section.image or section.mask:
+        inpainting = read_inpainting(section.image, section.mask, paint.vqvae.sizes.image_size, config.data.pictures)
     pictures = np.stack(
         [
-            to_uint8(paint([prompt] * section.pictures, seed=section.seed))
+            to_uint8(paint([prompt] * section.pictures, seed=section.seed, inpainting=inpainting))
             for prompt in tqdm(prompts, desc="samples", unit="prompt", leave=False)
         ]
     )  # (R,C,H,W,3)
@@ -44,7 +49,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         for row, prompt in enumerate(prompts):
             for number in range(section.pictures):
                 about = {"prompt": prompt, "seed": section.seed, "number": number, "prior": workspace.digest("prior")}
-                name = f"{slug(prompt)}-{section.seed}-{number}.png"
+                about |= {"image": section.image, "mask": section.mask} if inpainting else {}
+                name = f"{slug(prompt)}-{section.seed}-{number}{_origin(section)}.png"
                 _write_png(pictures[row, number], output.directory / name, about)
                 index[name] = about
         lines = [json.dumps({"file_name": name, **about}, ensure_ascii=False) for name, about in index.items()]
@@ -73,6 +79,14 @@ def slug(prompt: str) -> str:
     plain = unicodedata.normalize("NFKD", prompt.lower())
     words = re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c)))
     return "-".join(words)[:80].strip("-") or "prompt"
+
+
+def _origin(section: SamplesConfig) -> str:
+    """What tells a part painted into a picture from a whole one, and from one painted into another picture."""
+    if not section.image:
+        return ""
+    files = hashlib.sha256(Path(section.image).read_bytes() + Path(section.mask).read_bytes()).hexdigest()
+    return f"-in-{slug(Path(section.image).stem)}-{files[:6]}"
 
 
 def _keep_earlier(published: Path, folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from stages.config.samples import SamplingOptions
 from stages.prior.module import CodeBatch, PriorModule, bits_per_code
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import (
+    UNKNOWN,
     draw,
     guide,
     gumbel_noise,
@@ -111,6 +112,24 @@ def test_cached_codes_equal_the_full_forwards(case: Case, batch: int, options: S
     noise = gumbel_noise(list(range(batch)), case.side**2, K)
     cached = sample(network, conditioning, noise, options)
     assert torch.equal(cached, sample_by_full_forward(network, conditioning, noise, options))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.side > 1])
+@pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(top_p=0.9, guidance_scale=2.0)])
+def test_known_codes_are_kept_and_looked_at(case: Case, options: SamplingOptions) -> None:
+    network, batch = build(case), 3
+    conditioning = condition(network, batch if options.guidance_scale == 1 else 2 * batch)
+    noise = gumbel_noise(list(range(batch)), case.side**2, K)
+    known = random_codes(case, batch)
+    known[:, 1:3, 1:] = UNKNOWN
+    drawn = sample(network, conditioning, noise, options, known)
+    assert torch.equal(drawn[known != UNKNOWN], known[known != UNKNOWN])
+    assert torch.equal(drawn, sample_by_full_forward(network, conditioning, noise, options, known))
+    everything = sample(network, conditioning, noise, options, torch.full_like(known, UNKNOWN))
+    assert torch.equal(everything, sample(network, conditioning, noise, options))
+    known[:, 0] = (known[:, 0] + 1) % K  # what lies above changes what is drawn
+    others = sample(network, conditioning, noise, options, known)
+    assert not torch.equal(drawn[:, 1:3, 1:], others[:, 1:3, 1:])
 
 
 @pytest.mark.parametrize("case", CASES)
