@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from stages.errors import StageError
@@ -17,6 +18,8 @@ VQVAE_FIGURES = (
     "text_code_retrieval_r10",
     "text_code_retrieval_chance",
 )
+
+PRIOR_FIGURES = re.compile(r"val_nll_bits_per_code.*|train_nll_bits_per_code(_top|_bottom)?")
 
 
 def vqvae_section(workspace: Workspace) -> dict[str, Any]:
@@ -41,11 +44,11 @@ def blip_section(workspace: Workspace) -> dict[str, Any]:
 
 
 def prior_section(workspace: Workspace) -> dict[str, Any]:
-    """`val_nll_bits_per_code`, the same per level and with shuffled captions, as `prior` measured them."""
+    """`val_nll_bits_per_code`, the same per level, with shuffled captions, and on train, as `prior` measured them."""
     try:
         figures = workspace.manifest("prior")["figures"]
     except StageError as error:
         return {"val_nll_bits_per_code": None, "val_nll_bits_per_code_shuffled": None, "reason": str(error)}
-    found = {name: value for name, value in figures.items() if name.startswith("val_nll_bits_per_code")}
+    found = {name: value for name, value in figures.items() if PRIOR_FIGURES.fullmatch(name)}
     section = {"val_nll_bits_per_code": None, "val_nll_bits_per_code_shuffled": None, **found}
     return section if None not in section.values() else {**section, "reason": "not in the manifest of prior"}

@@ -19,19 +19,26 @@ from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.prior")
+MEASURED_TRAIN_PAIRS = 500
 
 
 class CodedPairs:
-    """Batches of a split's codes on one level, with captions' features."""
+    """Batches of a split's codes on one level, with captions' features.
 
-    def __init__(self, codes: SplitCodes, features: Features, level: str) -> None:
+    Args:
+        most: at most so many of the split's pairs, drawn at random; None for all.
+    """
+
+    def __init__(self, codes: SplitCodes, features: Features, level: str, most: int | None = None) -> None:
         self.codes, self.features, self.level = codes, features, level
+        self.rows = np.random.default_rng(0).permutation(len(codes.captions))[:most]
 
     def __len__(self) -> int:
-        return len(self.codes.captions)
+        return len(self.rows)
 
-    def batch(self, rows: np.ndarray) -> CodeBatch:
-        """Pairs of these row numbers of the split; text is cut to the longest caption among them."""
+    def batch(self, numbers: np.ndarray) -> CodeBatch:
+        """Pairs of these numbers, from 0; text is cut to the longest caption among them."""
+        rows = self.rows[numbers]
         text, mask = self.features.text(self.codes.record_rows[rows])
         top = _int64(self.codes.top[rows])
         codes, context = (top, None) if self.level == "top" else (_int64(self.codes.bottom[rows]), top)
@@ -52,7 +59,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         fit(
             modules[name],
             Batches(pairs.batch, len(pairs), modules[name].level.batch_size, config.seed),
-            Sweep(held_out.batch, len(held_out), 100, mixed=True),
+            Sweep(held_out.batch, len(held_out), 100),
             max_steps=modules[name].level.max_steps,
             val_every=config.prior.val_every,
             scratch=workspace.scratch("prior"),
@@ -64,7 +71,9 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)
         for name, module in modules.items():
             output.figures[f"parameters_{name}"] = parameter_count(module.network)
-            output.figures |= measure(module, CodedPairs(val, features, name), name)
+            output.figures |= measure(module, CodedPairs(val, features, name), name, "val")
+            seen = CodedPairs(train, features, name, most=MEASURED_TRAIN_PAIRS)
+            output.figures |= measure(module, seen, name, "train")
         output.figures |= _together(output.figures, train)
     _report(output.figures)
 
@@ -87,10 +96,10 @@ def _sizes(name: str, config: PriorConfig, store: CodeStore, text_width: int) ->
 
 
 @torch.no_grad()
-def measure(module: PriorModule, pairs: CodedPairs, name: str) -> dict[str, float]:
-    """Bits per code of a held-out split with its captions, with other pictures' captions, and with none."""
+def measure(module: PriorModule, pairs: CodedPairs, level: str, split: str) -> dict[str, float]:
+    """Bits per code of a split with its captions, with other pictures' captions, and with none."""
     totals = {"": 0.0, "_shuffled": 0.0, "_uncaptioned": 0.0}
-    for batch in Sweep(pairs.batch, len(pairs), 100, mixed=True):
+    for batch in Sweep(pairs.batch, len(pairs), 100):
         variants = {
             "": batch,
             "_shuffled": batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0)),
@@ -98,18 +107,19 @@ def measure(module: PriorModule, pairs: CodedPairs, name: str) -> dict[str, floa
         }
         for suffix, variant in variants.items():
             totals[suffix] += float(module._step(variant)) * len(batch.codes)
-    return {f"val_nll_bits_per_code_{name}{suffix}": total / len(pairs) for suffix, total in totals.items()}
+    return {f"{split}_nll_bits_per_code_{level}{suffix}": total / len(pairs) for suffix, total in totals.items()}
 
 
 def _together(figures: dict[str, Any], codes: SplitCodes) -> dict[str, float]:
     """Bits per code over both levels' codes of a picture together."""
     top, bottom = codes.top[0].size, codes.bottom[0].size
     return {
-        f"val_nll_bits_per_code{suffix}": (
-            top * figures[f"val_nll_bits_per_code_top{suffix}"]
-            + bottom * figures[f"val_nll_bits_per_code_bottom{suffix}"]
+        f"{split}_nll_bits_per_code{suffix}": (
+            top * figures[f"{split}_nll_bits_per_code_top{suffix}"]
+            + bottom * figures[f"{split}_nll_bits_per_code_bottom{suffix}"]
         )
         / (top + bottom)
+        for split in ("val", "train")
         for suffix in ("", "_shuffled", "_uncaptioned")
     }
 
@@ -120,10 +130,10 @@ def _int64(codes: np.ndarray) -> Tensor:
 
 def _report(figures: dict[str, float]) -> None:
     log.info(
-        "prior: val bits per code %.3f top, %.3f bottom; with shuffled captions %.3f and %.3f",
+        "prior: val bits per code %.3f top, %.3f bottom; with shuffled captions %.3f and %.3f; on train %.3f and %.3f",
         *(
-            figures[f"val_nll_bits_per_code_{level}{suffix}"]
-            for suffix in ("", "_shuffled")
+            figures[f"{split}_nll_bits_per_code_{level}{suffix}"]
+            for split, suffix in (("val", ""), ("val", "_shuffled"), ("train", ""))
             for level in ("top", "bottom")
         ),
     )

@@ -11,8 +11,15 @@ from stages.report.table import Cell, Table, cross_table, list_table
 PER_ATTRIBUTE = re.compile(
     r"^(?:per_attribute|attributes?|attribute_accuracy|accuracy)[/.:](?:per_attribute[/.:])?(.+)$"
 )
-BITS_PER_CODE = re.compile(r"(?:val_)?nll_bits_per_code(?:_(?P<level>top|bottom))?(?:_(?P<told>shuffled|uncaptioned))?")
-TOLD = {"": "true caption", "shuffled": "another's caption", "uncaptioned": "no caption"}
+BITS_PER_CODE = re.compile(
+    r"(?P<split>val|train)_nll_bits_per_code(?:_(?P<level>top|bottom))?(?:_(?P<told>shuffled|uncaptioned))?"
+)
+TOLD = {
+    ("val", None): "true caption",
+    ("val", "shuffled"): "another's caption",
+    ("val", "uncaptioned"): "no caption",
+    ("train", None): "true caption, train pictures",
+}
 LEVELS = {"both": "both levels", "top": "top level", "bottom": "bottom level"}
 SIMILARITY = re.compile(r"(?P<score>itm|itc)_similarity_(?P<pairs>related|unrelated)_(?P<statistic>mean|median|std)")
 SCORES = {"itm": "ITM probability", "itc": "ITC cosine"}
@@ -151,18 +158,20 @@ DECISION_HEAD = [kind_of(decision).label for decision in DECISIONS]
 def prior_tables(evaluation: Evaluation) -> list[Table]:
     """Bits per code by level and by what the prior is told, and the section's other figures."""
     metrics, others = evaluation.section("prior"), {}
-    columns: dict[str, dict[str, Metric]] = {}
+    columns: dict[tuple[str, str | None], dict[str, Metric]] = {}
     for path, metric in metrics.items():
         match = BITS_PER_CODE.fullmatch(path)
         if match is None:
             others[path] = metric
         else:
-            columns.setdefault(match["told"] or "", {})[match["level"] or "both"] = metric
+            columns.setdefault((match["split"], match["told"]), {})[match["level"] or "both"] = metric
     named = {name: columns[told] for told, name in TOLD.items() if told in columns}
     levels = {
         level: Kind(name, "bits", -1) for level, name in LEVELS.items() if any(level in c for c in columns.values())
     }
-    bits = cross_table("prior-bits", "Bits per code on held-out pictures", "codes", named, levels)
+    bits = cross_table(
+        "prior-bits", "Bits per code on held-out pictures, and on train beside them", "codes", named, levels
+    )
     rest = list_table("prior-figures", "The prior's other figures", others)
     return [table for table in (bits, rest) if table.rows]
 
