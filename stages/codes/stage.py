@@ -1,7 +1,7 @@
 """Stage `codes`: every picture's and caption's codes, with caption and file name, into LMDB."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from stages.blip import Features, load_features
 from stages.codes.store import CodeRecord, CodeWriter, Schema
+from stages.codes.views import VIEWS, shift_pictures
 from stages.config import RunConfig
 from stages.data import PreparedSet, Split, load_dataset, to_tensor
 from stages.vqvae import VQVAE, load_vqvae
@@ -25,11 +26,11 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     sizes = network.sizes
     with workspace.publish("codes") as output:
         writer = CodeWriter(output.directory / "lmdb")
-        with tqdm(total=len(dataset.records), desc="codes", unit="pair", leave=False) as progress:
-            for name in dataset.splits:
-                for records in encode_split(network, dataset, features, dataset.split(name), config.codes.batch_size):
-                    writer.append(name, records)
-                    progress.update(len(records))
+        total = len(dataset.records) + config.codes.shifted_views * len(dataset.split("train"))
+        with tqdm(total=total, desc="codes", unit="pair", leave=False) as progress:
+            for name, records in _encode(network, dataset, features, config):
+                writer.append(name, records)
+                progress.update(len(records))
         schema = Schema(
             sizes.top_side,
             sizes.bottom_side,
@@ -45,15 +46,42 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     log.info("codes: %s records of %d bytes", f"{sum(writer.counts.values()):,}", schema.row_bytes)
 
 
+def _encode(
+    network: VQVAE, dataset: PreparedSet, features: Features, config: RunConfig
+) -> Iterator[tuple[str, list[CodeRecord]]]:
+    """(split, some records of it): every split in order, then the views of train."""
+    section = config.codes
+    for name in dataset.splits:
+        for records in encode_split(network, dataset, features, dataset.split(name), section.batch_size):
+            yield name, records
+    train = dataset.split("train")
+    for view in range(section.shifted_views):
+
+        def move(pictures: np.ndarray, rows: np.ndarray, view: int = view) -> np.ndarray:
+            return shift_pictures(pictures, rows, view, section.shift, config.seed)
+
+        for records in encode_split(network, dataset, features, train, section.batch_size, move):
+            yield VIEWS, records
+
+
 @torch.no_grad()
 def encode_split(
-    network: VQVAE, dataset: PreparedSet, features: Features, split: Split, batch_size: int
+    network: VQVAE,
+    dataset: PreparedSet,
+    features: Features,
+    split: Split,
+    batch_size: int,
+    move: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda pictures, rows: pictures,
 ) -> Iterator[list[CodeRecord]]:
-    """Records of a split in order, in lists of `batch_size`."""
+    """Records of a split in order, in lists of `batch_size`.
+
+    Args:
+        move: pictures (B,H,W,3) uint8 and their rows in the prepared set -> the pictures to encode.
+    """
     for start in range(0, len(split), batch_size):
         pictures = split.image_rows[start : start + batch_size]
         rows = split.record_rows[start : start + batch_size]
-        image = to_tensor(dataset.images[pictures]).contiguous(memory_format=torch.channels_last)
+        image = to_tensor(move(dataset.images[pictures], pictures)).contiguous(memory_format=torch.channels_last)
         codes = network.encode(image, torch.from_numpy(np.asarray(features.image_pooled[pictures])))
         text = network.encode_text(torch.from_numpy(np.asarray(features.text_pooled[rows])))
         top, bottom, caption = (indices.numpy().astype(np.uint16) for indices in (*codes, text))

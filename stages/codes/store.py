@@ -15,6 +15,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
+from stages.codes.views import VIEWS
 from stages.errors import StageError
 
 FORMAT = "blip-vq-snail codes 1"
@@ -155,6 +156,21 @@ class CodeStore:
     def splits(self) -> tuple[str, ...]:
         """Names of the splits it holds."""
         return tuple(self.schema.counts)
+
+    def read_train(self) -> SplitCodes:
+        """Every record to learn from: those of `train`, then their shifted views where there are any."""
+        train = self.read("train")
+        if VIEWS not in self.splits:
+            return train
+        views = self.read(VIEWS)
+        return SplitCodes(
+            np.concatenate([train.top, views.top]),
+            np.concatenate([train.bottom, views.bottom]),
+            np.concatenate([train.text, views.text]),
+            train.captions + views.captions,
+            train.file_names + views.file_names,
+            np.concatenate([train.record_rows, views.record_rows]),
+        )
 
     def read(self, split: str) -> SplitCodes:
         """Every record of a split.

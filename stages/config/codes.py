@@ -9,7 +9,13 @@ class CodesConfig:
 
     batch_size: int = 128
     """Pictures encoded at a time, and records in one write transaction."""
+    shifted_views: int = 0
+    """How often each train picture is encoded again, moved a little: codes of a picture moved by a pixel are other
+    codes, so that prior and baseline learn a small set by heart later."""
+    shift: int = 4
+    """Farthest a view is moved, pixels, to each side; its border is repeated into the gap."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"codes.batch_size must be at least 1, got {self.batch_size}")
+        for name, least in (("batch_size", 1), ("shifted_views", 0), ("shift", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"codes.{name} must be at least {least}, got {getattr(self, name)}")

@@ -47,7 +47,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     features = load_features(workspace.require("blip"))
     store = CodeStore.open(workspace.require("codes"))
     vqvae = load_vqvae(workspace.require("vqvae"))
-    train = store.read("train")
+    train = store.read_train()
     space = measure_space(vqvae, codes_of(train, np.arange(min(len(train.captions), MEASURED_PICTURES))))
     pairs = LatentPairs(vqvae, train, features, space)
     val = LatentPairs(vqvae, store.read("val"), features, space)

@@ -50,7 +50,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     torch.manual_seed(config.seed)
     features = load_features(workspace.require("blip"))
     store = CodeStore.open(workspace.require("codes"))
-    train, val = store.read("train"), store.read("val")
+    train, val = store.read_train(), store.read("val")
     modules = {}
     for name in ("top", "bottom"):
         sizes = _sizes(name, config.prior, store, features.text_tokens.shape[-1])
