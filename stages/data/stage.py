@@ -3,6 +3,7 @@
 import logging
 
 from stages.config import RunConfig
+from stages.data.card import CARD, write_card
 from stages.data.prepared import PreparedWriter, load_dataset, split_counts
 from stages.data.source import open_source
 from stages.workspace import Workspace
@@ -11,7 +12,7 @@ logger = logging.getLogger("stages.data")
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:
-    """Writes the prepared set of the run.
+    """Writes the prepared set of the run and its data card.
 
     Raises:
         StageError: the source has something that cannot be used.
@@ -19,6 +20,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("data") as output:
         open_source(config.data, config.seed).write(PreparedWriter(output.directory, config.data.image_size))
         dataset = load_dataset(output.directory)
+        write_card(dataset, output.directory, config.data.name, config.data.source)
         counts = split_counts(dataset)
         output.figures |= {"pictures": len(dataset.images), "pairs": len(dataset.records), "splits": counts}
     sizes = ", ".join(f"{name} {count['pictures']}" for name, count in counts.items())
@@ -26,3 +28,4 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     logger.info(
         "data: %d pictures of %dx%d, %d captions (%s)", len(dataset.images), side, side, len(dataset.records), sizes
     )
+    logger.info("data: what it holds is in %s", workspace.directory("data") / CARD)

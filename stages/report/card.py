@@ -1,15 +1,27 @@
-"""The data card: where the pictures come from, how they are split, and what they look like."""
+"""The data card on the page: the figures that the data stage's own card gives, the contact sheet, and examples."""
 
+import io
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from stages.data import PreparedSet
-from stages.report.pictures import Figure, evenly_spaced, picture_uri
+from stages.data.card import (
+    CardTable,
+    card_figures,
+    card_sentence,
+    card_tables,
+    contact_sheet,
+    evenly_spaced,
+    sheet_records,
+)
+from stages.report.pictures import Figure, data_uri, picture_uri
 from stages.report.table import Cell, Table
 
-ATTRIBUTE_VALUES_SHOWN = 12
+SHEET_BYTES = 400_000
+"""Most that the contact sheet may take of the page."""
+_QUALITIES = (88, 80, 75, 70, 60, 45, 30)
 
 
 @dataclass(frozen=True)
@@ -17,53 +29,55 @@ class DataCard:
     """What is said about a data set."""
 
     sentence: str
-    splits: Table
-    attributes: list[tuple[str, str]] = field(default_factory=list)
-    """Attribute and its values, in words."""
+    tables: list[Table]
+    sheet: Figure
+    sheet_captions: list[str]
+    """The captions on the contact sheet in full, in its order."""
+    sheet_split: str
     examples: list[Figure] = field(default_factory=list)
     example_split: str = ""
 
 
 def data_card(dataset: PreparedSet, manifest: dict[str, Any], examples: int, longest: int) -> DataCard:
-    """Counts, overlaps and examples of a prepared set."""
+    """The card of a prepared set, counted anew: a set that was prepared before there were cards has one here too.
+
+    Raises:
+        StageError: a note of the data's source cannot be read.
+    """
     section = manifest.get("config", {})
-    words = [len(record.caption.split()) for record in dataset.records]
-    sentence = (
-        f"Data set '{section.get('name', dataset.directory.name)}', source '{section.get('source', 'unknown')}': "
-        f"{len(dataset.images)} pictures of {dataset.images.shape[2]} x {dataset.images.shape[1]} pixels, "
-        f"{len(dataset.records)} captions of {min(words)} to {max(words)} words (median {np.median(words):g})."
-    )
+    figures, on_sheet = card_figures(dataset), sheet_records(dataset)
     name = "test" if "test" in dataset.splits else dataset.splits[0]
     split = dataset.split(name)
     chosen = [split.records[row] for row in evenly_spaced(len(split), examples)] if examples else []
-    figures = [Figure(*picture_uri(dataset.images[record.image], longest), label=record.caption) for record in chosen]
-    return DataCard(sentence, splits_table(dataset), _attributes(dataset), figures, name)
+    pictures = f"{len(on_sheet)} picture{'' if len(on_sheet) == 1 else 's'}"
+    return DataCard(
+        sentence=card_sentence(
+            figures, str(section.get("name", dataset.directory.name)), str(section.get("source", "unknown"))
+        ),
+        tables=[_table(table) for table in card_tables(figures)],
+        sheet=_sheet_figure(contact_sheet(dataset, on_sheet), f"Contact sheet: {pictures}, numbered, with captions"),
+        sheet_captions=[record.caption for record in on_sheet],
+        sheet_split=on_sheet[0].split,
+        examples=[Figure(*picture_uri(dataset.images[row.image], longest), label=row.caption) for row in chosen],
+        example_split=name,
+    )
 
 
-def splits_table(dataset: PreparedSet) -> Table:
-    """Pairs, pictures and groups of each split, and how many of its pictures and captions train has too."""
-    head = ["split", "pairs", "pictures", "groups", "pictures also in train", "captions also in train"]
-    table = Table("splits", "Splits", head)
-    parts = {name: dataset.split(name) for name in dataset.splits}
-    train = parts.get("train")
-    train_images = set(train.unique_images.tolist()) if train else set()
-    train_captions = {caption.lower() for caption in train.captions} if train else set()
-    for name, split in parts.items():
-        counts = [len(split), len(split.unique_images), len({record.group for record in split.records})]
-        shared = ["\N{EN DASH}"] * 2
-        if train and name != "train":
-            images = len(train_images & set(split.unique_images.tolist()))
-            captions = sum(caption.lower() in train_captions for caption in split.captions)
-            shared = [str(images), f"{captions} of {len(split)}"]
-        table.rows.append([Cell(name), *(Cell(str(count)) for count in counts), *(Cell(text) for text in shared)])
-    return table
+def _table(table: CardTable) -> Table:
+    last = len(table.head) - 1
+    rows = [[Cell(text, wide=table.wide and place == last) for place, text in enumerate(row)] for row in table.rows]
+    return Table(f"card-{table.id}", table.title, table.head, rows, remark=table.remark)
 
 
-def _attributes(dataset: PreparedSet) -> list[tuple[str, str]]:
-    """Each attribute with its values, a long list cut short."""
-    lines = []
-    for name, values in (dataset.attribute_values or {}).items():
-        shown = ", ".join(values[:ATTRIBUTE_VALUES_SHOWN])
-        more = len(values) - ATTRIBUTE_VALUES_SHOWN
-        lines.append((name.replace("_", " "), shown + (f" and {more} more" if more > 0 else "")))
-    return lines
+def _sheet_figure(sheet: Image.Image, label: str) -> Figure:
+    """The contact sheet as PNG where that is small enough, else as JPEG of the best quality that is."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    source = data_uri("image/png", buffer.getvalue())
+    for quality in _QUALITIES:
+        if len(source) <= SHEET_BYTES:
+            break
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=quality, optimize=True)
+        source = data_uri("image/jpeg", buffer.getvalue())
+    return Figure(source, sheet.width, sheet.height, label)

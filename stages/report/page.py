@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.config.report import ReportConfig
 from stages.data import PreparedSet
+from stages.markdown import escape_markdown
 from stages.report.card import DataCard, data_card
 from stages.report.curves import plot_curves, read_curves
 from stages.report.facts import Evaluation, RunFacts, system_name
@@ -25,7 +26,7 @@ from stages.report.sections import (
     systems_table,
 )
 from stages.report.summary import bits_per_code, headline_metric, summarise
-from stages.report.table import Table, escape_markdown, list_table, markdown
+from stages.report.table import Table, list_table, markdown
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,13 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     tables = [page.systems, page.attributes, page.judge, *page.blip, page.vqvae, *page.prior, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
-    tables += [page.card.splits] if page.card else []
+    tables += page.card.tables if page.card else []
     tables += [page.missing, page.costs]
     for table in tables:
-        if table.rows:
+        if page.card and table is page.card.tables[0]:
+            sheet = "The contact sheet is on the page, and beside the data set's own card."
+            parts += ["## Data card", escape_markdown(f"{page.card.sentence} {sheet}")]
+        if table.rows or table.remark:
             parts += [f"## {escape_markdown(table.title)}", markdown(table)]
         if table is page.example:
             parts.append(escape_markdown(page.example_sentence))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stages.data.card import evenly_spaced
 from stages.report.facts import Pictures, system_name
 
 LOSSLESS_UP_TO = 96
@@ -57,11 +58,6 @@ def png_figure(path: Path, label: str) -> Figure:
 def data_uri(media_type: str, content: bytes) -> str:
     """The content itself as an address, so that nothing has to be fetched."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
-
-
-def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """`wanted` row numbers spread over `count` rows: none is chosen by hand."""
-    return sorted({int(row) for row in np.linspace(0, count - 1, min(count, wanted)).round()})
 
 
 def picture_grid(pictures: Pictures, prompts: int, longest: int) -> list[GridRow]:

@@ -1,8 +1,8 @@
 """Tables of figures with footnotes, and the same tables in Markdown."""
 
-import re
 from dataclasses import dataclass, field
 
+from stages.markdown import escape_markdown, markdown_table
 from stages.report.metric import Kind, Metric, kind_of, write_detail, write_value
 
 
@@ -82,13 +82,12 @@ def arrow(kind: Kind) -> str:
 
 def markdown(table: Table) -> str:
     """The table in GitHub's Markdown, footnotes as a list under it."""
-    lines = ["| " + " | ".join(escape_markdown(name) for name in table.head) + " |"]
-    lines.append("|" + " --- |" * len(table.head))
-    for row in table.rows:
-        lines.append("| " + " | ".join(_markdown_cell(cell) for cell in row) + " |")
+    lines = [markdown_table(table.head, [[_markdown_cell(cell) for cell in row] for row in table.rows])]
+    if not table.rows:
+        lines = []
     if table.remark:
-        lines += ["", escape_markdown(table.remark)]
-    lines += ["", *(f"{number}. {escape_markdown(note)}" for number, note in enumerate(table.notes, start=1))]
+        lines += [escape_markdown(table.remark), ""]
+    lines += [f"{number}. {escape_markdown(note)}" for number, note in enumerate(table.notes, start=1)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -99,9 +98,3 @@ def _markdown_cell(cell: Cell) -> str:
     if cell.detail:
         text += f" ({escape_markdown(cell.detail)})"
     return text + "".join(f" [{number}]" for number in cell.notes)
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown and HTML inside it take for nothing but text, on one line."""
-    plain = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]|#~$])", r"\\\1", plain).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from stages.config.report import ReportConfig
+from stages.data import load_dataset
+from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
 from stages.report import stage
 from stages.report.table import Cell, Table, markdown
@@ -119,6 +121,48 @@ def test_a_data_set_without_attributes(make_tree: Callable[..., Any]) -> None:
     assert "this data set has no true attributes" in said
     assert "No figures by attribute" in said and "The judge on real pictures" in said
     assert "True attributes" not in said
+
+
+def section(html: str, name: str) -> str:
+    """The part of the page under one of its headings."""
+    start = html.index(f'<section id="{name}">')
+    return html[start : html.index("</section>", start)]
+
+
+def test_the_data_card_is_on_the_page(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, text = published(tree)
+    card = section(html, "data")
+    said = visible(card)
+    assert "24 pictures of 64 x 64 pixels, 24 captions" in said and "True attributes" in said
+    assert "ship 4, fruit 4, vase 4, fish 4, candle 4, windmill 4" in said and "Nothing was dropped" in said
+    for title in ("Splits", "Caption lengths", "Vocabulary", "Most common captions", "Duplicates and splits"):
+        assert title in said and f"## {title}\n" in text
+    assert "| subject | 24 | ship 4, fruit 4" in text and "## Data card\n\nData set 'scenes'" in text
+    (sheet,) = re.findall(r'<div class="scroll sheet".*?<img src="(data:image/[^"]+)"', card)
+    assert len(sheet) < 400_000
+    captions = re.findall(r"<li><bdi>(.*?)</bdi></li>", card)
+    records = load_dataset(tree.workspace.directory("data")).split("train").captions
+    assert captions == records and len(records) > 3
+
+
+def test_a_contact_sheet_of_noise_stays_small(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    folder = tree.workspace.directory("data")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    writer = PreparedWriter(folder, 128)
+    writer.allocate(48)[:] = np.random.default_rng(0).integers(0, 256, (48, 128, 128, 3), dtype=np.uint8)
+    for row in range(48):
+        writer.add(row, "<script>alert(1)</script>", file_name=str(row), split="train", group=str(row))
+    writer.close()
+    tree.manifest("data", {})
+    html, _ = published(tree)
+    card = section(html, "data")
+    (sheet,) = re.findall(r'<div class="scroll sheet".*?<img src="(data:image/[^"]+)"', card)
+    assert sheet.startswith("data:image/jpeg") and len(sheet) < 400_000
+    assert "script" not in Checker(html).tags
+    assert card.count("&lt;script&gt;") == 48 + 1 + 2 * 8  # the sheet's, the most common one, examples twice each
 
 
 @pytest.mark.parametrize(
