@@ -10,47 +10,78 @@ import lmdb
 import numpy as np
 
 from benchmarks.timing import compare
-from stages.codes import CodeRecord, CodeStore, CodeWriter, Schema
+from stages.codes import CodeRecords, CodeStore, CodeWriter, Schema
 
-RECORDS = 5000
+RECORDS = 20_000
+BATCH = 256
 
 
 def cases() -> Iterator[dict[str, Any]]:
-    """A split of 5,000 records of 8x8 + 16x16 codes, read whole."""
-    rng = np.random.default_rng(0)
+    """20,000 records of 8x8 + 16x16 codes, read in random order: one by one, and in batches."""
+    order = np.random.default_rng(1).permutation(RECORDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        records = [
-            CodeRecord(
-                rng.integers(0, 512, (8, 8)).astype(np.uint16),
-                rng.integers(0, 512, (16, 16)).astype(np.uint16),
-                rng.integers(0, 512, 8).astype(np.uint16),
-                "a caption of about the usual length, with a few words",
-                f"{number}.png",
-                number,
-            )
-            for number in range(RECORDS)
-        ]
-        writer = CodeWriter(folder / "lmdb")
+        records = _records()
+        writer = CodeWriter(folder / "lmdb", Schema(8, 16, 8, 512, "", ""))
         writer.append("train", records)
-        writer.finish(Schema(8, 16, 8, 512, writer.counts, "", ""))
+        writer.finish()
         _write_pickled(folder / "pickled", records)
         store = CodeStore.open(folder)
-        yield compare(
-            {"records": RECORDS, "read": "a whole split"},
-            lambda: store.read("train"),
-            lambda: _read_pickled(folder / "pickled"),
-            repeats=5,
-        )
+        with lmdb.open(str(folder / "pickled"), readonly=True, lock=False) as pickled:
+            yield compare(
+                {"records": RECORDS, "read": "one by one"},
+                lambda: _read_views(store, order),
+                lambda: _read_pickled(pickled, order),
+                repeats=5,
+            )
+            yield compare(
+                {"records": RECORDS, "read": f"in batches of {BATCH}"},
+                lambda: _read_batches(store, order),
+                lambda: _read_pickled_batches(pickled, order),
+                repeats=5,
+            )
 
 
-def _write_pickled(folder: Path, records: list[CodeRecord]) -> None:
+def _records() -> CodeRecords:
+    rng = np.random.default_rng(0)
+    return CodeRecords(
+        np.arange(RECORDS),
+        rng.integers(0, 512, (RECORDS, 8, 8)),
+        rng.integers(0, 512, (RECORDS, 16, 16)),
+        rng.integers(0, 512, (RECORDS, 8)),
+        ["a caption of about the usual length, with a few words"] * RECORDS,
+        [f"{number}.png" for number in range(RECORDS)],
+    )
+
+
+def _read_views(store: CodeStore, order: np.ndarray) -> None:
+    with store.views("train") as view:
+        for number in order.tolist():
+            record = view(number)
+            record["top"], record["bottom"]
+
+
+def _read_batches(store: CodeStore, order: np.ndarray) -> None:
+    for start in range(0, RECORDS, BATCH):
+        rows = store.records("train", order[start : start + BATCH])
+        rows["top"], rows["bottom"]
+
+
+def _write_pickled(folder: Path, records: CodeRecords) -> None:
     with lmdb.open(str(folder), map_size=1 << 30) as environment, environment.begin(write=True) as transaction:
-        for number, record in enumerate(records):
-            row = (record.top.astype(np.int64), record.bottom.astype(np.int64), record.caption, record.file_name)
+        for number in range(RECORDS):
+            row = (records.top[number], records.bottom[number], records.file_names[number])  # int64, as torch has them
             transaction.put(str(number).encode(), pickle.dumps(row))
 
 
-def _read_pickled(folder: Path) -> list[Any]:
-    with lmdb.open(str(folder), readonly=True, lock=False) as environment, environment.begin() as transaction:
-        return [pickle.loads(transaction.get(str(number).encode()) or b"") for number in range(RECORDS)]
+def _read_pickled(environment: Any, order: np.ndarray) -> None:
+    with environment.begin() as transaction:
+        for number in order.tolist():
+            pickle.loads(transaction.get(str(number).encode()))
+
+
+def _read_pickled_batches(environment: Any, order: np.ndarray) -> None:
+    for start in range(0, RECORDS, BATCH):
+        with environment.begin() as transaction:
+            rows = [pickle.loads(transaction.get(str(n).encode())) for n in order[start : start + BATCH].tolist()]
+        np.stack([top for top, _, _ in rows]), np.stack([bottom for _, bottom, _ in rows])

@@ -1,5 +1,7 @@
 """The store of codes: `CodeStore.open(directory).read(split)`."""
 
-from stages.codes.store import CodeRecord, CodeStore, CodeWriter, Schema, SplitCodes
+from stages.codes.schema import Schema
+from stages.codes.store import About, CodeStore, SplitCodes
+from stages.codes.writer import CodeRecords, CodeWriter
 
-__all__ = ["CodeRecord", "CodeStore", "CodeWriter", "Schema", "SplitCodes"]
+__all__ = ["About", "CodeRecords", "CodeStore", "CodeWriter", "Schema", "SplitCodes"]

@@ -8,8 +8,9 @@ import torch
 from tqdm import tqdm
 
 from stages.blip import Features, load_features
-from stages.codes.store import CodeRecord, CodeWriter, Schema
+from stages.codes.schema import Schema
 from stages.codes.views import VIEWS, shift_pictures
+from stages.codes.writer import CodeRecords, CodeWriter
 from stages.config import RunConfig
 from stages.data import PreparedSet, Split, load_dataset, to_tensor
 from stages.vqvae import VQVAE, load_vqvae
@@ -25,31 +26,30 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     network = load_vqvae(workspace.require("vqvae"))
     sizes = network.sizes
     with workspace.publish("codes") as output:
-        writer = CodeWriter(output.directory / "lmdb")
-        total = len(dataset.records) + config.codes.shifted_views * len(dataset.split("train"))
-        with tqdm(total=total, desc="codes", unit="pair", leave=False) as progress:
-            for name, records in _encode(network, dataset, features, config):
-                writer.append(name, records)
-                progress.update(len(records))
         schema = Schema(
             sizes.top_side,
             sizes.bottom_side,
             sizes.text_codes,
             sizes.codebook_size,
-            writer.counts,
-            workspace.digest("vqvae"),
-            workspace.digest("blip"),
+            vqvae=workspace.digest("vqvae"),
+            blip=workspace.digest("blip"),
         )
-        writer.finish(schema)
+        writer = CodeWriter(output.directory / "lmdb", schema)
+        total = len(dataset.records) + config.codes.shifted_views * len(dataset.split("train"))
+        with tqdm(total=total, desc="codes", unit="pair", leave=False) as progress:
+            for name, records in _encode(network, dataset, features, config):
+                writer.append(name, records)
+                progress.update(len(records))
+        counts = writer.finish().counts
         (output.directory / "lmdb" / "lock.mdb").unlink(missing_ok=True)  # holds nothing once no one writes
-        output.figures |= {"records": writer.counts, "bytes_per_record": schema.row_bytes}
-    log.info("codes: %s records of %d bytes", f"{sum(writer.counts.values()):,}", schema.row_bytes)
+        output.figures |= {"records": counts, "bytes_per_record": schema.row.itemsize}
+    log.info("codes: %s records of %d bytes", f"{sum(counts.values()):,}", schema.row.itemsize)
 
 
 def _encode(
     network: VQVAE, dataset: PreparedSet, features: Features, config: RunConfig
-) -> Iterator[tuple[str, list[CodeRecord]]]:
-    """(split, some records of it): every split in order, then the views of train."""
+) -> Iterator[tuple[str, CodeRecords]]:
+    """(split, records of it): every split in order, then the views of train."""
     section = config.codes
     for name in dataset.splits:
         for records in encode_split(network, dataset, features, dataset.split(name), section.batch_size):
@@ -72,8 +72,8 @@ def encode_split(
     split: Split,
     batch_size: int,
     move: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda pictures, rows: pictures,
-) -> Iterator[list[CodeRecord]]:
-    """Records of a split in order, in lists of `batch_size`.
+) -> Iterator[CodeRecords]:
+    """Records of a split in order, `batch_size` at a time.
 
     Args:
         move: pictures (B,H,W,3) uint8 and their rows in the prepared set -> the pictures to encode.
@@ -84,8 +84,12 @@ def encode_split(
         image = to_tensor(move(dataset.images[pictures], pictures)).contiguous(memory_format=torch.channels_last)
         codes = network.encode(image, torch.from_numpy(np.asarray(features.image_pooled[pictures])))
         text = network.encode_text(torch.from_numpy(np.asarray(features.text_pooled[rows])))
-        top, bottom, caption = (indices.numpy().astype(np.uint16) for indices in (*codes, text))
-        yield [
-            CodeRecord(top[i], bottom[i], caption[i], record.caption, record.file_name, int(rows[i]))
-            for i, record in enumerate(split.records[start : start + batch_size])
-        ]
+        records = split.records[start : start + batch_size]
+        yield CodeRecords(
+            rows,
+            codes.top.numpy(),
+            codes.bottom.numpy(),
+            text.numpy(),
+            captions=[record.caption for record in records],
+            file_names=[record.file_name for record in records],
+        )

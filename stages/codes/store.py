@@ -1,208 +1,237 @@
-"""Codes in LMDB: raw uint16 rows of one fixed size under ordered keys, and one schema record. No pickle.
+"""Codes in LMDB, for reading: raw rows of one fixed size under ordered keys, and one schema record. No pickle.
 
-A record's value is its top codes, bottom codes and text codes, in that order, uint16 little-endian, raster order.
-Everything that is a string (caption, file name) is in one JSON record beside it, because readers of codes rarely want
-it. Keys are `codes/<split>/<number, 8 digits>` and `about/...`, so a cursor walks a split in order.
+A row is a packed record of unsigned little-endian integers (`Schema.row`), so a read is a view of the map and nothing
+is parsed. Captions and file names are JSON records beside the rows, because who reads codes rarely wants them. Keys
+are `codes/<split>/<number, 8 digits>` and `about/...`.
 """
 
-import dataclasses
 import json
-from collections.abc import Iterable
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import lmdb
 import numpy as np
 
+from stages.codes.schema import Schema, key
 from stages.codes.views import VIEWS
+from stages.codes.writer import SCHEMA_KEY
 from stages.errors import StageError
-
-FORMAT = "blip-vq-snail codes 1"
-_SCHEMA_KEY = b"schema"
-_MEGABYTE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What the rows of a store are; written last, so that a store without it is known to be unfinished."""
-
-    top_side: int
-    bottom_side: int
-    text_codes: int
-    codebook_size: int
-    counts: dict[str, int]
-    """Split name -> number of records."""
-    vqvae: str
-    """sha256 of the manifest of the VQ-VAE that made the codes."""
-    blip: str
-    """sha256 of the manifest of the BLIP whose embeddings went into them."""
-    format: str = FORMAT
-
-    @property
-    def row_bytes(self) -> int:
-        """Size of one record's codes, bytes."""
-        return 2 * (self.top_side**2 + self.bottom_side**2 + self.text_codes)
-
-
-@dataclass(frozen=True)
-class CodeRecord:
-    """One pair's codes and what they belong to."""
-
-    top: np.ndarray
-    """(h,w) uint16."""
-    bottom: np.ndarray
-    """(2h,2w) uint16."""
-    text: np.ndarray
-    """(n,) uint16."""
-    caption: str
-    file_name: str
-    record_row: int
-    """Row of the pair in the prepared set, and in BLIP's features."""
 
 
 @dataclass(frozen=True)
 class SplitCodes:
     """All codes of a split, in order."""
 
+    record_rows: np.ndarray
+    """(P,) int64, places of the pairs in the prepared set, and in BLIP's features."""
     top: np.ndarray
     """(P,h,w) uint16."""
     bottom: np.ndarray
     """(P,2h,2w) uint16."""
     text: np.ndarray
     """(P,n) uint16."""
-    captions: list[str]
-    file_names: list[str]
-    record_rows: np.ndarray
-    """(P,) int64."""
+
+    def __len__(self) -> int:
+        return len(self.record_rows)
 
 
-class CodeWriter:
-    """Appends records in batches of one transaction each; the map grows as needed.
+@dataclass(frozen=True)
+class About:
+    """What a record belongs to."""
 
-    Args:
-        directory: folder of the new store.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.environment = lmdb.open(str(directory), map_size=16 * _MEGABYTE, subdir=True, readahead=False)
-        self.counts: dict[str, int] = {}
-
-    def append(self, split: str, records: Iterable[CodeRecord]) -> None:
-        """Writes records after those already in the split."""
-        items = []
-        for record in records:
-            number = self.counts.get(split, 0)
-            self.counts[split] = number + 1
-            row = b"".join(
-                np.ascontiguousarray(c, dtype="<u2").tobytes() for c in (record.top, record.bottom, record.text)
-            )
-            words = {"caption": record.caption, "file_name": record.file_name, "record_row": record.record_row}
-            items += [(_key(split, number), row), (_key(split, number, "about"), json.dumps(words).encode())]
-        self._put(items)
-
-    def finish(self, schema: Schema) -> None:
-        """Writes the schema record, flushes and closes."""
-        self._put([(_SCHEMA_KEY, json.dumps(dataclasses.asdict(schema)).encode())])
-        self.environment.sync(True)
-        self.environment.close()
-
-    def _put(self, items: list[tuple[bytes, bytes]]) -> None:
-        while True:
-            try:
-                with self.environment.begin(write=True) as transaction:
-                    transaction.cursor().putmulti(items)
-                return
-            except lmdb.MapFullError:
-                self.environment.set_mapsize(2 * self.environment.info()["map_size"])
+    caption: str
+    file_name: str
 
 
 class CodeStore:
-    """A finished store, for reading.
+    """A finished store. May be shared by threads and handed to worker processes: each process opens it for itself.
 
     Args:
-        environment: an open, read-only LMDB environment.
+        folder: of the LMDB environment.
         schema: its schema record.
     """
 
-    def __init__(self, environment: Any, schema: Schema) -> None:
-        self.environment, self.schema = environment, schema
+    def __init__(self, folder: Path, schema: Schema) -> None:
+        self.folder, self.schema = folder, schema
+        self._opened: tuple[int, Any] | None = None
 
     @classmethod
-    def open(cls, directory: Path) -> "CodeStore":
+    def open(cls, directory: Path, *, vqvae: str | None = None, blip: str | None = None) -> "CodeStore":
         """Opens a published `codes` artefact.
 
+        Args:
+            vqvae, blip: sha256 of the manifests that its codes must come from; None for any.
+
         Raises:
-            StageError: there is no store, it is unfinished or cut short, or its schema is not this program's.
+            StageError: there is no store, it is unfinished, its schema is not this program's, or its codes are of
+                other weights.
         """
         folder = directory / "lmdb"
         try:
-            environment = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
-            with environment.begin() as transaction:
-                raw = transaction.get(_SCHEMA_KEY)
+            with _environment(folder).begin() as transaction:
+                raw = transaction.get(SCHEMA_KEY)
         except lmdb.Error as error:
             raise StageError(f"{folder} is not a store of codes ({error}); run: make codes") from None
         if raw is None:
             raise StageError(f"{folder} has no schema record, so it was never finished; run: make codes")
         try:
-            schema = Schema(**json.loads(bytes(raw)))
+            schema = Schema.from_json(bytes(raw))
         except (TypeError, ValueError) as error:
-            raise StageError(f"{folder} has a schema of another kind ({error}); run: make codes") from None
-        if schema.format != FORMAT:
-            raise StageError(f"{folder} is of format {schema.format!r}, this program reads {FORMAT!r}; run: make codes")
-        return cls(environment, schema)
+            raise StageError(f"{folder} is a store {error}; run: make codes") from None
+        for name, wanted in (("vqvae", vqvae), ("blip", blip)):
+            made_by = getattr(schema, name)
+            if wanted is not None and made_by != wanted:
+                raise StageError(
+                    f"{folder} was made by {name} {made_by[:12]}, wanted is {wanted[:12]}; run: make codes"
+                )
+        return cls(folder, schema)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits it holds."""
         return tuple(self.schema.counts)
 
-    def read_train(self) -> SplitCodes:
-        """Every record to learn from: those of `train`, then their shifted views where there are any."""
-        train = self.read("train")
-        if VIEWS not in self.splits:
-            return train
-        views = self.read(VIEWS)
-        return SplitCodes(
-            np.concatenate([train.top, views.top]),
-            np.concatenate([train.bottom, views.bottom]),
-            np.concatenate([train.text, views.text]),
-            train.captions + views.captions,
-            train.file_names + views.file_names,
-            np.concatenate([train.record_rows, views.record_rows]),
-        )
+    def count(self, split: str) -> int:
+        """Number of records of a split.
+
+        Raises:
+            StageError: there is no such split.
+        """
+        if split not in self.schema.counts:
+            raise StageError(f"the code store has no split '{split}', only {', '.join(self.splits)}")
+        return self.schema.counts[split]
+
+    def record(self, split: str, number: int) -> np.void:
+        """One record, a copy; fields as in `Schema.row`.
+
+        Raises:
+            StageError: it is missing or of the wrong size.
+        """
+        with self.views(split) as view:
+            return view(number).copy()
+
+    @contextmanager
+    def views(self, split: str) -> Iterator[Any]:
+        """A function from the number of a record to it, without a copy; views end with the `with` block.
+
+        Raises:
+            StageError: a record is missing or of the wrong size.
+        """
+        row, prefix = self.schema.row, key("codes", split, 0)[:-8]
+        size = row.itemsize
+        with self._environment().begin(buffers=True) as transaction:
+            get = transaction.get
+
+            def view(number: int) -> Any:
+                raw = get(b"%s%08d" % (prefix, number))
+                if raw is None or len(raw) != size:
+                    raise self._wrong_size(split, number, raw)
+                return np.frombuffer(raw, dtype=row, count=1)[0]
+
+            yield view
+
+    def records(self, split: str, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Records of these numbers, in their order: structured array (b,) of `Schema.row`, a copy.
+
+        Raises:
+            StageError: one is missing or of the wrong size.
+        """
+        row, prefix = self.schema.row, key("codes", split, 0)[:-8]
+        keys = [b"%s%08d" % (prefix, number) for number in np.asarray(numbers).tolist()]
+        with self._environment().begin(buffers=True) as transaction, transaction.cursor() as cursor:
+            found = cursor.getmulti(keys)
+            raw = b"".join([value for _, value in found])
+        if len(found) != len(keys) or len(raw) != len(keys) * row.itemsize:
+            self._find_damage(split, np.asarray(numbers).tolist())
+        return np.frombuffer(raw, dtype=row)
 
     def read(self, split: str) -> SplitCodes:
         """Every record of a split.
 
         Raises:
-            StageError: there is no such split, or records are missing or of the wrong size.
+            StageError: there is no such split, or a record is missing or of the wrong size.
         """
-        if split not in self.schema.counts:
-            raise StageError(f"the code store has no split '{split}', only {', '.join(self.splits)}")
-        count, schema = self.schema.counts[split], self.schema
-        rows = np.empty((count, schema.row_bytes // 2), dtype="<u2")
-        words = []
-        with self.environment.begin(buffers=True) as transaction:
-            for number in range(count):
-                row, about = transaction.get(_key(split, number)), transaction.get(_key(split, number, "about"))
-                if row is None or about is None or len(row) != schema.row_bytes:
-                    raise StageError(
-                        f"the code store's record {split}/{number} has {0 if row is None else len(row)} bytes, "
-                        f"its schema says {schema.row_bytes}; run: make codes"
-                    )
-                rows[number] = np.frombuffer(row, dtype="<u2")
-                words.append(json.loads(bytes(about)))
-        top, bottom, text = np.split(rows, np.cumsum([schema.top_side**2, schema.bottom_side**2]), axis=1)
+        rows = self.records(split, range(self.count(split)))
         return SplitCodes(
-            top.reshape(count, schema.top_side, schema.top_side),
-            bottom.reshape(count, schema.bottom_side, schema.bottom_side),
-            text,
-            [word["caption"] for word in words],
-            [word["file_name"] for word in words],
-            np.array([word["record_row"] for word in words], dtype=np.int64),
+            rows["record_row"].astype(np.int64),
+            *(np.ascontiguousarray(rows[name]) for name in ("top", "bottom", "text")),
+        )
+
+    def read_train(self) -> SplitCodes:
+        """Every record to learn from: those of `train`, then their shifted views where there are any."""
+        parts = [self.read(split) for split in ("train", VIEWS) if split in self.splits]
+        return SplitCodes(
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in ("record_rows", "top", "bottom", "text"))
+        )
+
+    def about(self, split: str, numbers: Sequence[int] | None = None) -> list[About]:
+        """Captions and file names of these records of a split; None for all.
+
+        Raises:
+            StageError: one is missing.
+        """
+        chosen = range(self.count(split)) if numbers is None else numbers
+        with self._environment().begin() as transaction:
+            found = [transaction.get(key("about", split, number)) for number in chosen]
+        for number, raw in zip(chosen, found, strict=True):
+            if raw is None:
+                raise StageError(f"the code store says nothing about record {split}/{number}; run: make codes")
+        return [About(**json.loads(raw)) for raw in found]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "schema": self.schema, "_opened": None}
+
+    def _environment(self) -> Any:
+        if self._opened is None or self._opened[0] != os.getpid():  # LMDB must not be used across a fork
+            self._opened = (os.getpid(), _environment(self.folder))
+        return self._opened[1]
+
+    def _find_damage(self, split: str, numbers: list[int]) -> None:
+        with self.views(split) as view:
+            for number in numbers:
+                view(number)
+        raise StageError(f"the code store's records of {split} cannot be read together; run: make codes")
+
+    def _wrong_size(self, split: str, number: int, raw: Any) -> StageError:
+        return StageError(
+            f"the code store's record {split}/{number} has {0 if raw is None else len(raw)} bytes, "
+            f"its schema says {self.schema.row.itemsize}; run: make codes"
         )
 
 
-def _key(split: str, number: int, part: str = "codes") -> bytes:
-    return f"{part}/{split}/{number:08d}".encode()
+_opened: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def _environment(folder: Path) -> Any:
+    """The read-only LMDB environment of a folder: one per process and file, because LMDB allows no second one. Known
+    by device and inode: a folder that was published anew is another one."""
+    try:
+        status = os.stat(folder / "data.mdb")
+    except OSError as error:
+        raise lmdb.Error(f"{folder / 'data.mdb'}: {error.strerror}") from None
+    with _opening:
+        environment = _opened.get((status.st_dev, status.st_ino))
+        if environment is None:
+            options = {"readonly": True, "lock": False, "readahead": False, "create": False}
+            environment = _opened[status.st_dev, status.st_ino] = lmdb.open(str(folder), max_spare_txns=8, **options)
+        return environment
+
+
+def _close_inherited() -> None:
+    """An environment must not be used across a fork, and LMDB opens none that it believes open: the child closes its
+    copies, which are still the parent's to use."""
+    global _opening
+    _opening = threading.Lock()
+    for environment in list(_opened.values()):
+        environment.close()
+    _opened.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)

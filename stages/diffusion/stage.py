@@ -26,7 +26,7 @@ class LatentPairs:
         self.network, self.codes, self.features, self.space = network, codes, features, space
 
     def __len__(self) -> int:
-        return len(self.codes.captions)
+        return len(self.codes)
 
     def batch(self, rows: np.ndarray) -> LatentBatch:
         """Pairs of these row numbers of the split; text is cut to the longest caption among them."""
@@ -45,10 +45,10 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     torch.manual_seed(config.seed)
     section = config.diffusion
     features = load_features(workspace.require("blip"))
-    store = CodeStore.open(workspace.require("codes"))
+    store = CodeStore.open(workspace.require("codes"), vqvae=workspace.digest("vqvae"), blip=workspace.digest("blip"))
     vqvae = load_vqvae(workspace.require("vqvae"))
     train = store.read_train()
-    space = measure_space(vqvae, codes_of(train, np.arange(min(len(train.captions), MEASURED_PICTURES))))
+    space = measure_space(vqvae, codes_of(train, np.arange(min(len(train), MEASURED_PICTURES))))
     pairs = LatentPairs(vqvae, train, features, space)
     val = LatentPairs(vqvae, store.read("val"), features, space)
     unet = build_unet(section, len(space.mean), store.schema.bottom_side, features.text_tokens.shape[-1])

@@ -149,7 +149,7 @@ def _tsne_joint(section: LatentsConfig, points: LatentPoints, output: Output, se
 
 def _code_figures(counts: dict[str, np.ndarray], codes: SplitCodes) -> dict[str, Any]:
     """Usage in [0,1] and perplexity in [1,K] per level, over every pair of the split."""
-    figures: dict[str, Any] = {"pairs": len(codes.captions), "codebook_size": len(counts["top"])}
+    figures: dict[str, Any] = {"pairs": len(codes), "codebook_size": len(counts["top"])}
     for level, mine in counts.items():
         figures[f"usage_{level}"] = code_usage(mine)
         figures[f"perplexity_{level}"] = codes_perplexity(mine)

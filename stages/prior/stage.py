@@ -31,7 +31,7 @@ class CodedPairs:
 
     def __init__(self, codes: SplitCodes, features: Features, level: str, most: int | None = None) -> None:
         self.codes, self.features, self.level = codes, features, level
-        self.rows = np.random.default_rng(0).permutation(len(codes.captions))[:most]
+        self.rows = np.random.default_rng(0).permutation(len(codes))[:most]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,7 +49,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     """Trains each level on `train`, validates on `val` with true and with shuffled captions."""
     torch.manual_seed(config.seed)
     features = load_features(workspace.require("blip"))
-    store = CodeStore.open(workspace.require("codes"))
+    store = CodeStore.open(workspace.require("codes"), blip=workspace.digest("blip"))
     train, val = store.read_train(), store.read("val")
     modules = {}
     for name in ("top", "bottom"):

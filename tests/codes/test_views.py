@@ -49,8 +49,8 @@ def test_views_are_stored_beside_train_and_no_other_split(tiny_run: Path, tmp_pa
     assert store.splits == (*original.splits, VIEWS)
     for name, codes in before.items():
         assert np.array_equal(store.read(name).top, codes.top)
-    learnt, count = store.read_train(), len(before["train"].captions)
-    assert learnt.captions == 3 * before["train"].captions
+    learnt, count = store.read_train(), len(before["train"])
+    assert len(learnt) == 3 * count
     assert np.array_equal(learnt.record_rows, np.tile(before["train"].record_rows, 3))
     assert not np.array_equal(learnt.bottom[:count], learnt.bottom[count : 2 * count])
     assert not np.array_equal(learnt.bottom[count : 2 * count], learnt.bottom[2 * count :])

@@ -24,7 +24,7 @@ def test_latents_round_trip_through_codes(tiny_run: Path) -> None:
     workspace = Workspace(parse_config("diffusion", ["--config", str(tiny_run)]))
     network = load_vqvae(workspace.require("vqvae"))
     split = CodeStore.open(workspace.require("codes")).read("test")
-    codes = codes_of(split, torch.arange(len(split.captions)).numpy())
+    codes = codes_of(split, torch.arange(len(split)).numpy())
     space = measure_space(network, codes)
     x_0 = space.from_codes(network, codes)
     spread = x_0.std(dim=(0, 2, 3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.codes import CodeRecord, CodeWriter, Schema
+from stages.codes import CodeRecords, CodeWriter, Schema
 from stages.config import RunConfig
 from stages.config.latents import LatentsConfig
 from stages.data import load_dataset, to_tensor
@@ -65,21 +65,17 @@ def write_codes(network: VQVAE, workspace: Workspace, folder: Path) -> None:
     """The codes of every pair, from embeddings drawn at random."""
     dataset = load_dataset(workspace.directory("data"))
     folder.mkdir()
-    writer = CodeWriter(folder)
+    schema = Schema(SIZES.top_side, SIZES.bottom_side, SIZES.text_codes, 16, "", "")
+    writer = CodeWriter(folder, schema)
     generator = torch.Generator().manual_seed(0)
     for split in map(dataset.split, dataset.splits):
         embedding = torch.nn.functional.normalize(torch.randn(len(split), 8, generator=generator), dim=1)
         codes = network.encode(to_tensor(dataset.images[split.image_rows]), embedding)
         text = network.encode_text(embedding)
-        rows = zip(codes.top, codes.bottom, text, split.records, split.record_rows, strict=True)
-        writer.append(
-            split.name,
-            [
-                CodeRecord(top.numpy(), bottom.numpy(), mine.numpy(), record.caption, record.file_name, int(row))
-                for top, bottom, mine, record, row in rows
-            ],
-        )
-    writer.finish(Schema(SIZES.top_side, SIZES.bottom_side, SIZES.text_codes, 16, writer.counts, "", ""))
+        names = [record.file_name for record in split.records]
+        top, bottom = codes.top.numpy(), codes.bottom.numpy()
+        writer.append(split.name, CodeRecords(split.record_rows, top, bottom, text.numpy(), split.captions, names))
+    writer.finish()
 
 
 def coordinates(workspace: Workspace) -> list[dict[str, str]]:
