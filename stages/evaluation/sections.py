@@ -15,6 +15,10 @@ VQVAE_FIGURES = (
     "usage_bottom",
     "perplexity_top",
     "perplexity_bottom",
+    "distinct_per_grid_top",
+    "distinct_per_grid_bottom",
+    "mse_other_top",
+    "mse_other_bottom",
     "text_code_retrieval_r10",
     "text_code_retrieval_chance",
 )

@@ -62,6 +62,10 @@ KINDS = {
     "kid": Kind("KID", "score", -1),
     "usage_top": Kind("Code usage, top", "percent", 1),
     "usage_bottom": Kind("Code usage, bottom", "percent", 1),
+    "distinct_per_grid_top": Kind("Distinct codes in a picture's grid, top", "score", 0),
+    "distinct_per_grid_bottom": Kind("Distinct codes in a picture's grid, bottom", "score", 0),
+    "mse_other_top": Kind("MSE with another picture's top codes", "score", 0),
+    "mse_other_bottom": Kind("MSE with another picture's bottom codes", "score", 0),
 }
 ACRONYMS = {
     **{word: word.upper() for word in ("itc", "itm", "blip", "nll", "mse", "fid", "kid", "lpips", "ssim", "f1")},

@@ -1,0 +1,46 @@
+"""Figures by which a collapsed level is seen."""
+
+import pytest
+import torch
+
+from stages.vqvae.measures import code_use, collapsed_levels
+
+HEALTHY = {
+    "mse": 0.01,
+    **{f"usage_{level}": 0.9 for level in ("top", "bottom")},
+    **{f"distinct_per_grid_{level}": 20.0 for level in ("top", "bottom")},
+    **{f"mse_other_{level}": 0.1 for level in ("top", "bottom")},
+}
+CELLS = {"top": 64, "bottom": 256}
+
+
+def test_code_use_by_hand() -> None:
+    grids = torch.tensor([[[0, 0], [0, 0]], [[1, 1], [0, 3]]])
+    use = code_use(grids, codebook_size=8)
+    assert use["usage"] == pytest.approx(3 / 8)
+    assert use["distinct_per_grid"] == pytest.approx((1 + 3) / 2)
+    shares = torch.tensor([5 / 8, 2 / 8, 1 / 8])
+    assert use["perplexity"] == pytest.approx(float(torch.exp(-(shares * shares.log()).sum())))
+
+
+def test_one_code_per_picture_is_a_collapse_though_every_code_is_in_use() -> None:
+    grids = torch.arange(8).view(8, 1, 1).expand(8, 4, 4)
+    use = code_use(grids, codebook_size=8)
+    assert use["usage"] == 1.0 and use["distinct_per_grid"] == 1.0
+    figures = HEALTHY | {f"{name}_top": value for name, value in use.items()}
+    (line,) = collapsed_levels(figures, 8, CELLS)
+    assert "1.0 distinct codes in its top grid of 64" in line and "raise vqvae.coarse_weight" in line
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, None),
+        ({"usage_bottom": 0.2}, "bottom level uses only 20 % of its 128 codes: lower vqvae.codebook_size"),
+        ({"mse_other_top": 0.0105}, "top level carries next to nothing; raise vqvae.coarse_weight"),
+        ({"mse_other_bottom": 0.0105}, "bottom level carries next to nothing; lower vqvae.coarse_weight"),
+    ],
+)
+def test_each_sign_is_told_with_its_remedy(changed: dict[str, float], message: str | None) -> None:
+    lines = collapsed_levels(HEALTHY | changed, 128, CELLS)
+    assert (lines == []) if message is None else (len(lines) == 1 and message in lines[0])
