@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stages.config.musti import MustiConfig
+
 
 @dataclass(frozen=True)
 class ScenesConfig:
@@ -69,12 +71,13 @@ class DataConfig:
 
     name: str = "scenes"
     """Name of the prepared set and of its folder under `data`."""
-    source: Literal["scenes", "folder"] = "scenes"
-    """Where pictures and captions come from: drawn by the program, or a folder of pictures with captions."""
+    source: Literal["scenes", "folder", "musti"] = "scenes"
+    """Where pictures and captions come from: drawn by the program, a folder of pictures with captions, or MUSTI."""
     image_size: int = 64
     """Side of the prepared pictures, pixels; a multiple of 8."""
     scenes: ScenesConfig = field(default_factory=ScenesConfig)
     folder: FolderConfig = field(default_factory=FolderConfig)
+    musti: MustiConfig = field(default_factory=MustiConfig)
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
 

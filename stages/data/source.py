@@ -17,6 +17,10 @@ def open_source(config: DataConfig, seed: int) -> Source:
         from stages.data.folder import FolderSource
 
         return FolderSource(config, seed)
+    if config.source == "musti":
+        from stages.data.musti import MustiSource
+
+        return MustiSource(config, seed)
     from stages.data.scenes import ScenesSource
 
     return ScenesSource(config.scenes, seed)
@@ -25,11 +29,13 @@ def open_source(config: DataConfig, seed: int) -> Source:
 def digest(config: DataConfig) -> str | None:
     """A digest of what the data are made from, besides the config: it changes when they would have to be made again.
 
-    For a folder: name, size and time of change of every file in it; None when there is no such folder. For `scenes`:
-    the version of the painter.
+    For a folder: name, size and time of change of every file in it; None when there is no such folder. For MUSTI: the
+    sha256 of the JSON files. For `scenes`: the version of the painter.
     """
     if config.source == "folder":
         return _folder_digest(Path(config.folder.path)) if config.folder.path else None
+    if config.source == "musti":
+        return _files_digest(config.musti.train, config.musti.test)
     from stages.data.scenes.painter import VERSION
 
     return f"scenes {VERSION}"
@@ -46,4 +52,14 @@ def _folder_digest(folder: Path) -> str | None:
             if path.is_file():
                 status = path.stat()
                 state.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return state.hexdigest()
+
+
+def _files_digest(*names: str) -> str | None:
+    """A digest of the contents of files in their order; None when one that is named is not there."""
+    state = hashlib.sha256()
+    for name in names:
+        if name and not Path(name).is_file():
+            return None
+        state.update(hashlib.sha256(Path(name).read_bytes() if name else b"").digest())
     return state.hexdigest()
