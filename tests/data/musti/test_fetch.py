@@ -255,6 +255,10 @@ def test_limits_on_connections(server: PictureServer, config: MustiConfig) -> No
     urls = [server.url(f"/p{number}.png") for number in range(40)]
     fetch_pictures(urls, dataclasses.replace(config, connections_per_host=3))
     assert server.most == 3
+    server.most = 0
+    more = [server.url(f"/p{number}.png") for number in range(100, 120)]
+    fetch_pictures(more, dataclasses.replace(config, connections=2, connections_per_host=9))
+    assert server.most == 2
     other = PictureServer("127.0.0.2")
     try:
         server.most, other.delay = 0, 0.02
