@@ -83,7 +83,11 @@ def test_ctrl_c_stops_soon_and_leaves_the_cache_whole(slow: str, tmp_path: Path,
     else:
         server.delay = 0.05
     process = subprocess.Popen(
-        command(tmp_path, server, 200), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tmp_path, server, 200),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore it
     )
     server.wait_for(24)
     time.sleep(0.1)
