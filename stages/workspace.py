@@ -196,7 +196,8 @@ class Workspace:
         source = digest_source(self.config.data) if digest_source else None
         if source is not None:
             inputs["source"] = source
-        section = dataclasses.asdict(getattr(self.config, stage))
+        chosen = getattr(self.config, stage)
+        section = chosen.fingerprint() if hasattr(chosen, "fingerprint") else dataclasses.asdict(chosen)
         for setting in STAGES[stage].settings:
             section[setting] = dataclasses.asdict(attrgetter(setting)(self.config))
         return {"config": json.loads(json.dumps(section)), "seed": self.config.seed, "inputs": inputs}

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.config import RunConfig
+from stages.config.data import FolderConfig, PicturesConfig, ScenesConfig
 from stages.config.vqvae import VqvaeConfig
 from stages.errors import StageError
 from stages.workspace import Workspace
@@ -52,6 +54,18 @@ def test_other_settings_are_named_with_both_values(config: RunConfig) -> None:
     other_seed = Workspace(dataclasses.replace(config, seed=5))
     with pytest.raises(StageError, match="seed: 0 there, 5 asked for"):
         other_seed.require("data")
+
+
+def test_settings_of_another_source_make_no_data_stale(config: RunConfig) -> None:
+    publish(Workspace(config), "data")
+
+    def reason(**changes: Any) -> str | None:
+        data = dataclasses.replace(config.data, **changes)
+        return Workspace(dataclasses.replace(config, data=data)).why_stale("data")
+
+    assert reason(folder=FolderConfig(path="elsewhere"), pictures=PicturesConfig(resize="pad")) is None
+    assert "data.scenes.train" in str(reason(scenes=ScenesConfig(train=7)))
+    assert "data.folder" in str(reason(source="folder"))
 
 
 def test_a_new_input_makes_what_is_downstream_stale(config: RunConfig) -> None:
@@ -127,4 +141,4 @@ def test_time_of_interrupted_attempts_counts(config: RunConfig) -> None:
     second = Workspace(config)
     with second.locked("vqvae"):
         publish(second, "vqvae")
-    assert 100 < second.manifest("vqvae")["wall_seconds"] < 110
+    assert 100 < second.manifest("vqvae")["wall_seconds"] < 160

@@ -1,7 +1,8 @@
 """The config section `data`: which pictures, how large, how many."""
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from stages.config.musti import MustiConfig
 
@@ -88,3 +89,10 @@ class DataConfig:
             raise ValueError(f"data.image_size must be a multiple of 8, got {self.image_size}")
         if not 16 <= self.image_size <= 1024:
             raise ValueError(f"data.image_size must be from 16 to 1024 pixels, got {self.image_size}")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What of this section a prepared set is made by: the settings of another source do not make it stale."""
+        section = dataclasses.asdict(self)
+        unused = {"scenes", "folder", "musti"} - {self.source}
+        unused |= {"pictures", "splits"} if self.source == "scenes" else set()
+        return {name: value for name, value in section.items() if name not in unused}
