@@ -28,10 +28,11 @@ class ScenesConfig:
 
 @dataclass(frozen=True)
 class FolderConfig:
-    """Pictures and captions in a folder, after the ImageFolder convention of Hugging Face `datasets`."""
+    """Pictures and captions in a folder of one's own."""
 
     path: str = ""
-    """Folder with `metadata.jsonl` or `metadata.csv`; its columns: `file_name`, `text`, optional `group`."""
+    """Folder with `metadata.jsonl` or `metadata.csv` (columns `file_name`, `text`, optional `group`, `split`); or with
+    WebDataset shards (`*.tar`); or with a caption `a.txt` beside each picture `a.png`. Taken in this order."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,24 @@ class SplitsConfig:
     """Share of the pictures for validation."""
     test_fraction: float = 0.1
     """Share of the pictures for the final figures."""
+    near_duplicate_bits: int = 12
+    """Bits of 128 by which the perceptual hashes of two pictures may differ for them to be looked at as near
+    duplicates, which are never on two sides of a split; 0 looks for exact ones only."""
+    official: bool = False
+    """Whether each pair goes to the split that the source puts it in; `val` is cut from train where there is none. What
+    the splits then share is measured and said."""
+    test_list: str = ""
+    """Text file of file names, one a line, that are exactly the test split; what belongs to a group with one of them
+    is set aside. Empty: chosen by group."""
+    val_list: str = ""
+    """The same for the validation split."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.near_duplicate_bits <= 32:
+            got = self.near_duplicate_bits
+            raise ValueError(f"data.splits.near_duplicate_bits must be from 0 (off) to 32, got {got}")
+        if self.official and (self.test_list or self.val_list):
+            raise ValueError("data.splits.official excludes test_list and val_list: leave out one or the other")
         for name in ("val_fraction", "test_fraction"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"data.splits.{name} must be between 0 and 1, got {getattr(self, name)}")

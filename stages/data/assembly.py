@@ -3,40 +3,41 @@
 A source that finds its pictures in files (`folder`, `musti`) only has to say which they are.
 """
 
-import hashlib
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from stages.config.data import PicturesConfig, SplitsConfig
-from stages.data.pictures import read_picture
-from stages.data.prepared import PreparedWriter
-from stages.data.splitting import merge_groups, split_groups
-from stages.errors import StageError
+from stages.data.duplicates import Looks, tie_exact, tie_near
+from stages.data.overlap import split_facts
+from stages.data.placing import Places, place_pairs
+from stages.data.prepared import PictureFile, PreparedWriter
+from stages.data.reading import read_all
+from stages.data.splitting import Ties, name_groups
 
-_BLOCK = 256  # pictures read at a time
+logger = logging.getLogger("stages.data")
+
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Caption:
     """One caption of a picture."""
 
     text: str
     """One line, checked not to be empty."""
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=lambda: _NO_FIELDS)
     """Further fields of a MUSTI record (`language`, `text`, `subtask1_label`, ...)."""
     split: str | None = None
     """The split that the source itself puts this pair in, where it has official ones."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """A picture with its captions, as a source names it."""
 
@@ -49,60 +50,73 @@ class Entry:
     captions: list[Caption] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     """What ties it to other pictures: those of one group are never on two sides of a split."""
+    span: tuple[int, int] | None = None
+    """Offset and length in bytes of the picture within `path`, where that is an archive."""
 
 
 def assemble(
     entries: Sequence[Entry], writer: PreparedWriter, pictures: PicturesConfig, splits: SplitsConfig, seed: int
 ) -> None:
-    """Reads every picture and writes it with its captions, split by group.
+    """Reads every picture and writes it with its captions and split, and with what is known of duplicates and splits.
+
+    Memory does not grow with the pictures, only with their names and captions: an entry is asked for when it is needed.
 
     Raises:
-        StageError: a picture is broken, or there are too few groups for the splits.
+        StageError: a picture is broken, there are too few groups for the splits, or an official or listed split cannot
+            be kept.
     """
-    images = writer.allocate(len(entries))
-    contents = _read_pictures(entries, images, pictures)
-    groups = merge_groups([_keys(entry, content) for entry, content in zip(entries, contents, strict=True)])
-    places = split_groups(groups, {"val": splits.val_fraction, "test": splits.test_fraction}, seed)
-    for row, (entry, group) in enumerate(zip(entries, groups, strict=True)):
-        for caption in entry.captions:
+    with writer.open_pictures(len(entries)) as file:
+        looks = read_all(entries, file, pictures)
+        exact, near = _find_duplicates(looks, file, splits.near_duplicate_bits)
+    groups = name_groups((_keys(entry) for entry in entries), (near or exact).copy())
+    places = place_pairs(entries, groups, splits, seed)
+    facts = split_facts(splits, places, exact.roots(), near.roots() if near else None, groups)
+    _write_pairs(entries, groups, places, writer)
+    writer.add_split_facts(facts)
+    writer.close()
+    _tell(facts, groups)
+
+
+def _find_duplicates(looks: Looks, pictures: PictureFile, bits: int) -> tuple[Ties, Ties | None]:
+    """The ties of equal pictures; and with those that look the same, where `bits` asks for it."""
+    exact = Ties(len(looks))
+    tie_exact(exact, looks.contents)
+    if not bits:
+        return exact, None
+    near = exact.copy()
+    tie_near(near, looks, pictures, bits)
+    return exact, near
+
+
+def _keys(entry: Entry) -> list[str]:
+    """What names a picture's group: its groups, else the picture itself."""
+    return [f"group:{group}" for group in entry.groups] or [f"picture:{entry.file_name}"]
+
+
+def _write_pairs(entries: Sequence[Entry], groups: Sequence[str], places: Places, writer: PreparedWriter) -> None:
+    for row, (entry, group, own) in enumerate(zip(entries, groups, places, strict=True)):
+        for caption, split in zip(entry.captions, own, strict=True):
             writer.add(
                 row,
                 caption.text,
                 file_name=entry.file_name,
-                split=places[group],
+                split=split,
                 group=group.partition(":")[2],
                 musti=caption.fields,
             )
-    writer.close()
 
 
-def _read_pictures(entries: Sequence[Entry], images: NDArray[np.uint8], pictures: PicturesConfig) -> list[str]:
-    """Fills `images` (N, H, W, 3) uint8; returns the hash of each picture's content."""
-    hashes = []
-    progress = tqdm(total=len(entries), desc="data: reading", unit="picture")
-    with progress, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for start in range(0, len(entries), _BLOCK):
-            block = entries[start : start + _BLOCK]
-            for row, picture in enumerate(
-                pool.map(lambda entry: _read(entry, images.shape[1], pictures), block), start
-            ):
-                images[row] = picture
-                hashes.append(hashlib.sha256(picture.tobytes()).hexdigest())
-                progress.update()
-    return hashes
-
-
-def _read(entry: Entry, size: int, pictures: PicturesConfig) -> NDArray[np.uint8]:
-    try:
-        return read_picture(entry.path, size, pictures.resize, pictures.background)
-    except Exception as error:  # Pillow's plugins raise anything on a broken file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise StageError(
-            f"{entry.place}: the picture {entry.path} is broken ({reason}); replace the file or remove the record"
-        ) from None
-
-
-def _keys(entry: Entry, content: str) -> list[str]:
-    """What ties a picture to others: its groups, else its name; and what it shows."""
-    names = [f"group:{group}" for group in entry.groups] or [f"picture:{entry.file_name}"]
-    return [*names, f"~content:{content}"]
+def _tell(facts: Mapping[str, Any], groups: Sequence[str]) -> None:
+    """Logs the duplicates, what the splits share, and a group that has swallowed the set."""
+    nearly = "near ones not looked for" if facts["near_duplicates"] is None else f"{facts['near_duplicates']} near"
+    kept = "left where the official splits have them" if facts["official"] else "each put on one side of the splits"
+    logger.info("data: duplicates: %d exact, %s; %s", facts["exact_duplicates"], nearly, kept)
+    for shared in facts["overlap"].values():
+        logger.info("data: %s", shared["words"])
+    names, counts = np.unique(np.array(groups, dtype=object), return_counts=True)
+    largest = int(counts.argmax())
+    if counts[largest] > max(10, len(groups) // 4):
+        logger.warning(
+            "data: %d of %d pictures are one group (%s): if they are not alike, lower data.splits.near_duplicate_bits",
+            counts[largest], len(groups), names[largest].partition(":")[2],
+        )  # fmt: skip

@@ -4,17 +4,20 @@ images.npy       (N, H, W, 3) uint8
 records.jsonl    one (picture, caption) pair a line, in the layout of MUSTI (`id`, `image`, `title`, ...) with the
                  `row` of the picture, its `split`, `group` and `attributes`
 attributes.json  attribute -> its possible values; only where the source knows them
+splits.json      how pictures from files were split, their duplicates, what the splits share; not for `scenes`
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +30,11 @@ if TYPE_CHECKING:
 IMAGES = "images.npy"
 RECORDS = "records.jsonl"
 ATTRIBUTES = "attributes.json"
+SPLITS = "splits.json"
 SPLIT_ORDER = ("train", "val", "test", "compositions")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One (picture, caption) pair; several may share a picture."""
 
@@ -43,7 +47,7 @@ class Record:
     """Name of the picture in its source; unique to the picture."""
     split: str
     group: str
-    """Pictures of one group are all in one split."""
+    """Pictures of one group are all in one split, unless the source's official splits were kept."""
     attributes: dict[str, str] | None
     """Attribute -> true value, where the source knows it."""
 
@@ -109,6 +113,45 @@ class Source(Protocol):
     def write(self, writer: PreparedWriter) -> None: ...
 
 
+class PictureFile:
+    """The pictures of a set under way, read and written in place, by several threads at once if need be.
+
+    Plain positional writes: the pages of a memory map would count as memory of the process, all of them in the end.
+    """
+
+    def __init__(self, path: Path, count: int, size: int) -> None:
+        self.count, self.size = count, size
+        self._row_bytes = size * size * 3
+        self._offset = path.stat().st_size - count * self._row_bytes  # of the first picture, after the header
+        self._file = os.open(path, os.O_RDWR)
+
+    def __enter__(self) -> PictureFile:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        os.close(self._file)
+
+    def write(self, row: int, picture: NDArray[np.uint8]) -> None:
+        """Puts a picture (H, W, 3) uint8 into its row."""
+        self._check(row)
+        if picture.shape != (self.size, self.size, 3) or picture.dtype != np.uint8:
+            raise ValueError(f"expected a picture ({self.size}, {self.size}, 3) uint8, got {picture.shape}")
+        left, position = memoryview(picture.tobytes()), self._offset + row * self._row_bytes
+        while left:
+            written = os.pwrite(self._file, left, position)
+            left, position = left[written:], position + written
+
+    def read(self, row: int) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) uint8 of a row."""
+        self._check(row)
+        content = os.pread(self._file, self._row_bytes, self._offset + row * self._row_bytes)
+        return np.frombuffer(content, dtype=np.uint8).reshape(self.size, self.size, 3)
+
+    def _check(self, row: int) -> None:
+        if not 0 <= row < self.count:
+            raise ValueError(f"row must be in [0, {self.count}), got {row}")
+
+
 class PreparedWriter:
     """Writes a prepared set into an existing, empty directory: `allocate`, fill the pictures, `add` pairs, `close`."""
 
@@ -117,7 +160,8 @@ class PreparedWriter:
         self.image_size = image_size
         self.images_path = directory / IMAGES
         self._count = 0
-        self._lines: list[str] = []
+        self._pairs = 0
+        self._records: TextIO | None = None
 
     def allocate(self, count: int) -> NDArray[np.uint8]:
         """The array (count, H, W, 3) uint8 of all pictures, on disk, to be filled by the caller or by processes."""
@@ -128,6 +172,11 @@ class PreparedWriter:
             os.posix_fallocate(file.fileno(), 0, self.images_path.stat().st_size)
         return images
 
+    def open_pictures(self, count: int) -> PictureFile:
+        """Allocates `count` pictures as a file to fill row by row, in as little memory for many as for few."""
+        self.allocate(count)
+        return PictureFile(self.images_path, count, self.image_size)
+
     def add(
         self, row: int, caption: str, *, file_name: str, split: str, group: str,
         attributes: Mapping[str, str] | None = None, musti: Mapping[str, Any] | None = None,
@@ -135,16 +184,25 @@ class PreparedWriter:
         """Adds one pair; `musti` holds further fields of a MUSTI record (`language`, `text`, `subtask1_label`, ...)."""
         if not 0 <= row < self._count:
             raise ValueError(f"row must be in [0, {self._count}), got {row}")
-        record = {"id": len(self._lines), "image": file_name, **(musti or {}), "title": caption, "row": row}
+        record = {"id": self._pairs, "image": file_name, **(musti or {}), "title": caption, "row": row}
         record |= {"split": split, "group": group, "attributes": dict(attributes) if attributes is not None else None}
-        self._lines.append(json.dumps(record, ensure_ascii=False))
+        if self._records is None:
+            self._records = (self.directory / RECORDS).open("w", encoding="utf-8", newline="\n")
+        self._records.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._pairs += 1
+
+    def add_split_facts(self, facts: Mapping[str, Any]) -> None:
+        """Writes how the set was split: `stages.data.overlap.split_facts` says what is in it."""
+        _write_json(self.directory / SPLITS, facts)
 
     def close(self, attribute_values: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Writes the records and, where they are known, the attributes' values."""
-        (self.directory / RECORDS).write_text("".join(line + "\n" for line in self._lines), encoding="utf-8")
+        """Ends the records and writes, where they are known, the attributes' values."""
+        if self._records is None:
+            (self.directory / RECORDS).write_text("")
+        else:
+            self._records.close()
         if attribute_values is not None:
-            text = json.dumps(attribute_values, ensure_ascii=False, indent=1)
-            (self.directory / ATTRIBUTES).write_text(text + "\n", encoding="utf-8")
+            _write_json(self.directory / ATTRIBUTES, attribute_values)
 
 
 def load_dataset(directory: Path) -> PreparedSet:
@@ -186,6 +244,10 @@ def split_counts(dataset: PreparedSet) -> dict[str, dict[str, int]]:
     return {name: {"pairs": pairs[name], "pictures": pictures[name]} for name in dataset.splits}
 
 
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
 def _split_place(name: str) -> tuple[int, str]:
     return (SPLIT_ORDER.index(name) if name in SPLIT_ORDER else len(SPLIT_ORDER), name)
 
@@ -210,21 +272,28 @@ def _load_images(path: Path) -> NDArray[np.uint8]:
 def _load_records(path: Path, pictures: int) -> list[Record]:
     if not path.is_file():
         raise _broken(path, "missing")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if not text.endswith("\n"):
-        raise _broken(path, "cut short" if text else "empty")
-    records = []
-    for number, line in enumerate(text.split("\n")[:-1], start=1):  # not splitlines: a caption may hold U+2028
-        try:
-            fields = json.loads(line)
-            record = Record(fields["id"], fields["row"], fields["title"], fields["image"], fields["split"],
-                            fields["group"], fields["attributes"])  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
-            raise _broken(path, f"line {number} is not a record ({type(error).__name__}: {error})") from None
-        if not (isinstance(record.image, int) and 0 <= record.image < pictures):
-            raise _broken(path, f"line {number} names picture {record.image} of {pictures}")
-        records.append(record)
+    records: list[Record] = []
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:  # a caption may hold U+2028
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                raise _broken(path, f"line {number} is cut short")
+            records.append(_record(path, number, line, pictures))
+    if not records:
+        raise _broken(path, "empty")
     return records
+
+
+def _record(path: Path, number: int, line: str, pictures: int) -> Record:
+    try:
+        fields = json.loads(line)
+        split = sys.intern(fields["split"])  # one text for all records, not one each
+        record = Record(fields["id"], fields["row"], fields["title"], fields["image"], split, fields["group"],
+                        fields["attributes"])  # fmt: skip
+    except (ValueError, KeyError, TypeError) as error:
+        raise _broken(path, f"line {number} is not a record ({type(error).__name__}: {error})") from None
+    if not (isinstance(record.image, int) and 0 <= record.image < pictures):
+        raise _broken(path, f"line {number} names picture {record.image} of {pictures}")
+    return record
 
 
 def _load_attributes(path: Path) -> dict[str, list[str]]:

@@ -11,6 +11,17 @@ from stages.config.data import DataConfig
 from stages.data.prepared import Source
 
 
+def digest(config: DataConfig) -> str | None:
+    """A digest of what the data are made from, besides the config: the source, and what the lists of the splits say.
+
+    None where there is no source. It changes when the data would have to be made again.
+    """
+    source = _source_digest(config)
+    lists = [Path(path) for path in (config.splits.test_list, config.splits.val_list) if path]
+    said = [hashlib.sha256(path.read_bytes()).hexdigest() for path in lists if path.is_file()]
+    return source and " ".join((source, *said))
+
+
 def open_source(config: DataConfig, seed: int) -> Source:
     """The source that the config names."""
     if config.source == "folder":
@@ -26,7 +37,7 @@ def open_source(config: DataConfig, seed: int) -> Source:
     return ScenesSource(config.scenes, seed)
 
 
-def digest(config: DataConfig) -> str | None:
+def _source_digest(config: DataConfig) -> str | None:
     """A digest of what the data are made from, besides the config: it changes when they would have to be made again.
 
     For a folder: name, size and time of change of every file in it; None when there is no such folder. For MUSTI: the
@@ -45,7 +56,7 @@ def _folder_digest(folder: Path) -> str | None:
     if not folder.is_dir():
         return None
     state = hashlib.sha256()
-    for directory, names, files in os.walk(folder, followlinks=True):
+    for directory, names, files in os.walk(folder):
         names.sort()
         for name in sorted(files):
             path = Path(directory) / name

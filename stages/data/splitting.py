@@ -1,7 +1,11 @@
 """Splits pictures into train, val and test, by group: what belongs together stays on one side."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stages.errors import StageError
 
@@ -10,32 +14,54 @@ class TooFewGroups(StageError):
     """There are not enough groups for every split to have one."""
 
 
-def merge_groups(memberships: Sequence[Iterable[str]]) -> list[str]:
-    """One group name for each picture such that pictures which share any key, through others too, share the name.
+class Ties:
+    """Which of `count` pictures belong together, through others too (union-find)."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = array("q", range(count))
+
+    def root(self, row: int) -> int:
+        """The picture that stands for this one and all that are tied to it: the first of them."""
+        parents = self._parents
+        while parents[row] != row:
+            parents[row] = parents[parents[row]]
+            row = parents[row]
+        return row
+
+    def tie(self, one: int, two: int) -> None:
+        """From now on these two, and all that are tied to either, belong together."""
+        first, second = sorted((self.root(one), self.root(two)))
+        self._parents[second] = first
+
+    def roots(self) -> NDArray[np.int64]:
+        """(N,) the root of every picture."""
+        return np.fromiter(map(self.root, range(len(self._parents))), dtype=np.int64, count=len(self._parents))
+
+    def copy(self) -> "Ties":
+        """The same ties, to be added to apart from these."""
+        other = Ties(0)
+        other._parents = self._parents[:]
+        return other
+
+
+def name_groups(keys: Iterable[Sequence[str]], ties: Ties) -> list[str]:
+    """The name of each picture's group: the smallest key of all pictures in it. Pictures that share a key are tied.
 
     Args:
-        memberships: for each picture its keys (its group, the hash of its content, ...), at least one.
-
-    Returns:
-        The smallest key of each picture's merged group.
+        keys: for each picture what names it: its groups, or else the picture itself; at least one.
+        ties: what else ties pictures.
     """
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    firsts = []
-    for keys in memberships:
-        first, *others = keys
-        firsts.append(first)
-        for other in [first, *others]:
-            one, two = sorted((root(first), root(other)))
-            parent[two] = one
-    return [root(first) for first in firsts]
+    first_with: dict[str, int] = {}
+    smallest: list[str] = []
+    for row, names in enumerate(keys):
+        smallest.append(min(names))
+        for name in names:
+            ties.tie(first_with.setdefault(name, row), row)
+    del first_with
+    for row, name in enumerate(smallest):
+        root = ties.root(row)
+        smallest[root] = min(smallest[root], name)
+    return [smallest[ties.root(row)] for row in range(len(smallest))]
 
 
 def split_groups(groups: Sequence[str], fractions: dict[str, float], seed: int) -> dict[str, str]:

@@ -47,6 +47,18 @@ def test_an_unknown_split_is_named(tmp_path: Path) -> None:
         load_dataset(write(tmp_path / "d")).split("compositions")
 
 
+def test_pictures_are_written_and_read_by_row(tmp_path: Path) -> None:
+    with PreparedWriter(tmp_path, 16).open_pictures(3) as file:
+        for row in (2, 0):
+            file.write(row, np.full((16, 16, 3), row + 1, dtype=np.uint8))
+        assert (file.read(2) == 3).all() and (file.read(1) == 0).all()
+        with pytest.raises(ValueError, match=r"row must be in \[0, 3\), got 3"):
+            file.write(3, file.read(0))
+        with pytest.raises(ValueError, match="expected a picture"):
+            file.write(1, np.zeros((16, 16, 4), dtype=np.uint8))
+    assert np.load(tmp_path / "images.npy")[:, 0, 0, 0].tolist() == [1, 0, 3]
+
+
 @pytest.mark.parametrize("name", ["images.npy", "records.jsonl", "attributes.json"])
 def test_a_file_cut_short_is_named(name: str, tmp_path: Path) -> None:
     directory = write(tmp_path / "d")
@@ -103,6 +115,8 @@ def test_pictures_survive_the_way_through_tensors() -> None:
         (PicturesConfig, {"background": (0, 0, 256)}, "data.pictures.background"),
         (SplitsConfig, {"val_fraction": 0.0}, "data.splits.val_fraction must be between 0 and 1"),
         (SplitsConfig, {"val_fraction": 0.6, "test_fraction": 0.5}, "must be below 1, got 1.1"),
+        (SplitsConfig, {"near_duplicate_bits": 33}, "data.splits.near_duplicate_bits must be from 0 .* got 33"),
+        (SplitsConfig, {"official": True, "test_list": "a"}, "data.splits.official excludes test_list"),
     ],
 )
 def test_impossible_settings_are_refused(section: Any, values: dict[str, Any], message: str) -> None:
@@ -127,4 +141,9 @@ def test_the_digest_follows_the_folder(tmp_path: Path) -> None:
     assert first is not None and digest(config) == first
     (tmp_path / "f" / "a.png").write_bytes(b"x")
     assert digest(config) != first
+    listed = dataclasses.replace(config, splits=SplitsConfig(test_list=str(tmp_path / "list.txt")))
+    (tmp_path / "list.txt").write_text("a.png")
+    before = digest(listed)
+    (tmp_path / "list.txt").write_text("b.png")
+    assert digest(listed) not in (before, digest(config))
     assert digest(DataConfig()) == digest(DataConfig(name="other"))
