@@ -38,8 +38,7 @@ class MustiSource:
     def __init__(self, config: DataConfig, seed: int) -> None:
         self.config, self.seed = config, seed
         self.musti = config.musti
-        # The field comes with the part of `assemble` that reads `Caption.split`.
-        self.official: bool = getattr(config.splits, "official", False)
+        self.official = config.splits.official
 
     def write(self, writer: PreparedWriter) -> None:
         """Reads the files, fetches the pictures and writes those that there are.

@@ -144,17 +144,19 @@ def test_too_few_pictures_are_named(tmp_path: Path, server: PictureServer, confi
         prepare(tmp_path, config)
 
 
-def test_official_splits_keep_a_pair_that_is_in_both_files(
+def test_official_splits_keep_a_pair_that_is_in_both_files_and_say_what_they_share(
     tmp_path: Path, server: PictureServer, config: MustiConfig
 ) -> None:
     config = files(tmp_path, config, pictures(server, 6), pictures(server, 2))
-    source = MustiSource(DataConfig(source="musti", musti=config), 0)
-    source.official = True
+    source = MustiSource(DataConfig(source="musti", musti=config, splits=SplitsConfig(official=True)), 0)
     (tmp_path / "set").mkdir()
     source.write(PreparedWriter(tmp_path / "set", 16))
     data = load_dataset(tmp_path / "set")
     assert [record.caption for record in data.records].count("title 1") == 2
     assert (len(data.images), len(data.records)) == (6, 8)
+    assert {record.caption for record in data.records if record.split == "test"} == {"title 0", "title 1"}
+    overlap = json.loads((tmp_path / "set" / "splits.json").read_text())["overlap"]["test"]
+    assert "2 of 2 test pairs show a picture that is also in train" in overlap["words"]
 
 
 def test_the_digest_is_that_of_the_files(tmp_path: Path, config: MustiConfig) -> None:
