@@ -25,7 +25,7 @@ class DiffusionConfig:
     """Share of training captions replaced by none, for classifier-free guidance."""
     batch_size: int = 32
     """Pictures a step."""
-    max_steps: int = 420
+    max_steps: int = 600
     """Optimiser steps."""
     lr: float = 1e-3
     """Peak learning rate of AdamW."""
