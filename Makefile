@@ -9,7 +9,7 @@ STAGES := data blip vqvae codes prior diffusion evaluation latents report
 
 export PROMPT
 .DEFAULT_GOAL := help
-.PHONY: help setup all demo samples test lint bench clean $(STAGES)
+.PHONY: help setup all demo samples weights test lint bench clean $(STAGES)
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
@@ -44,6 +44,9 @@ $(STAGES):
 
 samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"
 	@$(RUN) samples --config $(CONFIG) $(if $(value PROMPT),--samples.prompt "$$PROMPT") $(ARGS)
+
+weights: $(READY) ## fetch the pretrained checkpoints that CONFIG names
+	@$(RUN) weights --config $(CONFIG) $(ARGS)
 
 test: $(READY) ## the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)

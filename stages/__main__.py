@@ -30,14 +30,17 @@ def main(arguments: list[str]) -> int:
         print(_overview())
         return 0
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     debug = "--debug" in arguments
     verb, *rest = [argument for argument in arguments if argument != "--debug"]
     try:
         if verb == "all":
             return _run_all(rest)
+        if verb == "weights":
+            return _fetch_weights(rest)
         if verb not in STAGES:
-            raise StageError(f"there is no stage '{verb}'; there are: all {' '.join(STAGES)}")
+            raise StageError(f"there is no stage '{verb}'; there are: all weights {' '.join(STAGES)}")
         _run_stage(verb, rest)
         return 0
     except StageError as error:
@@ -87,6 +90,14 @@ def _run_all(options: list[str]) -> int:
     log.info("pictures: %s", workspace.directory("samples") / "grid.png")
     log.info("metrics:  %s", workspace.directory("evaluation") / "metrics.json")
     log.info("report:   %s", workspace.directory("report") / "index.html")
+    return 0
+
+
+def _fetch_weights(options: list[str]) -> int:
+    config = parse_config("weights", options)
+    from stages.blip.weights import fetch_weights
+
+    fetch_weights(config.blip)
     return 0
 
 
@@ -165,7 +176,9 @@ def _explanation(error: BaseException | None, directory: Path) -> str | None:
 def _overview() -> str:
     lines = ["usage: python -m stages <stage> --config configs/demo.yaml [--section.key value ...] [--debug]", ""]
     lines += [f"  {stage.name:<11} {stage.summary}" for stage in STAGES.values()]
-    return "\n".join([*lines, f"  {'all':<11} every stage in this order", "", "options of a stage: <stage> --help"])
+    lines.append(f"  {'all':<11} every stage in this order")
+    lines.append(f"  {'weights':<11} fetch the pretrained checkpoints that the config names")
+    return "\n".join([*lines, "", "options of a stage: <stage> --help"])
 
 
 if __name__ == "__main__":
