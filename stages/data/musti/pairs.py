@@ -1,5 +1,6 @@
 """Reads the JSON files of the MUSTI task: one (picture url, text, title) pair a record, checked, each used once."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Collection, Sequence
@@ -73,7 +74,8 @@ def read_pairs(path: str, split: str) -> list[Pair]:
 def choose_pairs(
     pairs: Sequence[Pair], languages: Collection[str], keep_splits_apart: bool, dropped: Dropped
 ) -> list[Pair]:
-    """The pairs in the languages, each (url, text) once, or (url, title) where there is no text: the first of several.
+    """The pairs in the languages, each (url, text) once, or (url, title) where there is no text: the first of several,
+    with the title or label of a later one where it has none.
 
     Args:
         keep_splits_apart: whether a pair of the train file may come again in the test file.
@@ -89,6 +91,7 @@ def choose_pairs(
             continue
         conflict = known.label and pair.label and known.label != pair.label
         dropped.add("repeated with another label" if conflict else "repeated", pair.place)
+        first[key] = dataclasses.replace(known, title=known.title or pair.title, label=known.label or pair.label)
     return list(first.values())
 
 

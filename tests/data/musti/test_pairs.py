@@ -70,6 +70,15 @@ def test_repeated_pairs_are_used_once_and_conflicts_told(tmp_path: Path) -> None
     assert choose(read(tmp_path, records)) == ([0, 4, 5], {"repeated": 2, "repeated with another label": 1})
 
 
+def test_a_title_or_label_that_only_a_repeated_pair_has_is_kept(tmp_path: Path) -> None:
+    same = {"image": "http://m.example/1.jpg", "text": "the same"}
+    records = [record(0, **same, title="nan", subtask1_label=""), record(1, **same), record(2, **same, title="late")]
+    dropped = Dropped()
+    (pair,) = choose_pairs(read(tmp_path, records), ("en",), False, dropped)
+    assert (pair.id, pair.title, pair.label) == (0, "Still life 1", "YES")
+    assert dict(dropped.counts) == {"repeated": 2}
+
+
 def test_pairs_without_a_text_are_told_apart_by_their_title(tmp_path: Path) -> None:
     image = {"image": "http://m.example/1.jpg", "text": "nan"}
     records = [record(0, **image), record(1, **image), record(2, **image, title="Still life 0")]
