@@ -4,14 +4,11 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stages.config.data import SplitsConfig
+from stages.data.entries import Entry
 from stages.data.splitting import split_groups
 from stages.errors import StageError
-
-if TYPE_CHECKING:
-    from stages.data.assembly import Entry
 
 logger = logging.getLogger("stages.data")
 
@@ -25,7 +22,7 @@ Places = list[tuple[str, ...]]
 """For each picture the split of each of its captions."""
 
 
-def place_pairs(entries: Sequence["Entry"], groups: Sequence[str], config: SplitsConfig, seed: int) -> Places:
+def place_pairs(entries: Sequence[Entry], groups: Sequence[str], config: SplitsConfig, seed: int) -> Places:
     """The split of every pair.
 
     Args:
@@ -41,7 +38,7 @@ def place_pairs(entries: Sequence["Entry"], groups: Sequence[str], config: Split
     return [(split,) * len(entry.captions) for entry, split in zip(entries, splits, strict=True)]
 
 
-def _official(entries: Sequence["Entry"], groups: Sequence[str], config: SplitsConfig, seed: int) -> Places:
+def _official(entries: Sequence[Entry], groups: Sequence[str], config: SplitsConfig, seed: int) -> Places:
     """Every pair where its source has it; without a `val`, one is cut from train by group."""
     places = [_own_splits(entry) for entry in entries]
     found = {split for own in places for split in own}
@@ -63,7 +60,7 @@ def _official(entries: Sequence["Entry"], groups: Sequence[str], config: SplitsC
     ]
 
 
-def _own_splits(entry: "Entry") -> tuple[str, ...]:
+def _own_splits(entry: Entry) -> tuple[str, ...]:
     for caption in entry.captions:
         if caption.split not in OFFICIAL:
             got = "no split" if caption.split is None else f"the split {caption.split!r}"
@@ -74,7 +71,7 @@ def _own_splits(entry: "Entry") -> tuple[str, ...]:
     return tuple(OFFICIAL[caption.split or ""] for caption in entry.captions)
 
 
-def _listed(entries: Sequence["Entry"], groups: Sequence[str], config: SplitsConfig, seed: int) -> list[str]:
+def _listed(entries: Sequence[Entry], groups: Sequence[str], config: SplitsConfig, seed: int) -> list[str]:
     """The split of each picture: listed ones where their list says, the rest by group in what is not listed."""
     lists = {"test": config.test_list, "val": config.val_list}
     rows = {entry.file_name: row for row, entry in enumerate(entries)} if any(lists.values()) else {}

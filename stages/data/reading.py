@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,10 @@ from tqdm import tqdm
 
 from stages.config.data import PicturesConfig
 from stages.data.duplicates import Looks, thumbnail
+from stages.data.entries import Entry
 from stages.data.pictures import read_picture
 from stages.data.prepared import PictureFile
 from stages.errors import StageError
-
-if TYPE_CHECKING:
-    from stages.data.assembly import Entry
 
 _BLOCK = 64  # pictures that a thread reads at a time
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from stages.config.data import PicturesConfig
-from stages.data.assembly import Entry
 from stages.data.duplicates import near_hashes, tie_exact, tie_near
+from stages.data.entries import Entry
 from stages.data.prepared import PreparedWriter
 from stages.data.reading import read_all
 from stages.data.scenes.attributes import picture_seed, plan_split

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from stages.data.assembly import Caption, Entry
+from stages.data.entries import Caption, Entry
 
 
 class Catalogue(Sequence[Entry]):

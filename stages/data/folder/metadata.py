@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.data.assembly import Caption
+from stages.data.entries import Caption
 from stages.data.folder.catalogue import Catalogue
 from stages.data.folder.checks import check_captions, check_inside, check_name, check_tag, lines_of, short
 from stages.errors import StageError

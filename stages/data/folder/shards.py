@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from stages.data.assembly import Caption
+from stages.data.entries import Caption
 from stages.data.folder.catalogue import Catalogue
 from stages.data.folder.checks import (
     MAX_TEXT,

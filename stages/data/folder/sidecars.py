@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stages.data.assembly import Caption
+from stages.data.entries import Caption
 from stages.data.folder.catalogue import Catalogue
 from stages.data.folder.checks import MAX_TEXT, check_captions, check_inside, decode, picture_suffixes
 from stages.errors import StageError

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from stages.config.data import DataConfig
-from stages.data.assembly import Caption, Entry, assemble
+from stages.data.assembly import assemble
+from stages.data.entries import Caption, Entry
 from stages.data.musti.cache import forget_dead, url_key
 from stages.data.musti.dropped import Dropped
 from stages.data.musti.fetch import Fetched, fetch_pictures
