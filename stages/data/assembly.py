@@ -78,8 +78,10 @@ def _tell(facts: Mapping[str, Any], groups: Sequence[str]) -> None:
     nearly = "near ones not looked for" if facts["near_duplicates"] is None else f"{facts['near_duplicates']} near"
     kept = "left where the official splits have them" if facts["official"] else "each put on one side of the splits"
     logger.info("data: duplicates: %d exact, %s; %s", facts["exact_duplicates"], nearly, kept)
-    for shared in facts["overlap"].values():
+    for split, shared in facts["overlap"].items():
         logger.info("data: %s", shared["words"])
+        if shared["exact"] or shared["near"]:
+            logger.warning("data: figures on '%s' are partly figures on pictures that were learnt from", split)
     names, counts = np.unique(np.array(groups, dtype=object), return_counts=True)
     largest = int(counts.argmax())
     if counts[largest] > max(10, len(groups) // 4):

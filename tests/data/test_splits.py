@@ -61,6 +61,7 @@ def test_near_duplicates_stay_on_one_side(tmp_path: Path, caplog: pytest.LogCapt
     assert set(splits.values()) == {"train", "val", "test"}
     assert (facts["exact_duplicates"], facts["near_duplicates"], facts["official"]) == (0, 20, False)
     assert facts["overlap"]["test"]["words"] == "none of 12 test pairs shows a picture that is also in train"
+    assert "learnt from" not in caplog.text
     assert "duplicates: 0 exact, 20 near; each put on one side" in caplog.text
 
 
@@ -103,6 +104,8 @@ def test_official_splits_are_kept_and_measured(tmp_path: Path, caplog: pytest.Lo
     words = "4 of 6 test pairs show a picture that is also in train (3 exactly, 1 nearly); 1 more show another picture"
     overlap = facts["overlap"]["test"]
     assert overlap["words"].startswith(words) and words in caplog.text
+    warned = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert "data: figures on 'test' are partly figures on pictures that were learnt from" in warned
     assert {kind: overlap[kind] for kind in ("pairs", "exact", "near", "group")} == {
         "pairs": 6, "exact": 3, "near": 1, "group": 1,
     }  # fmt: skip
