@@ -101,6 +101,12 @@ def test_of_equal_validations_the_later_is_kept(tmp_path: Path, monkeypatch: pyt
     assert_same_weights(scored, train(Regression(), tmp_path / "whole"))
 
 
+def test_a_validation_that_is_no_number_is_not_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scored, "scores", {20: float("nan"), 40: 0.2, 60: 0.3})
+    scored = train(Scored(), tmp_path / "scored", best=Best("val/score"))
+    assert_same_weights(scored, train(Regression(), tmp_path / "short", steps=40))
+
+
 @pytest.mark.parametrize("stop", [None, 40])
 def test_patience_ends_a_fit_that_gets_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int | None) -> None:
     monkeypatch.setattr(Scored, "scores", {20: 0.1, 40: 0.2, 60: 0.3})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +59,7 @@ class Schema:
         return cls(**fields)
 
 
-def key(part: str, split: str, number: int) -> bytes:
-    """Where LMDB keeps a record; keys of a split are in the order of its records."""
-    return b"%s/%s/%08d" % (part.encode(), split.encode(), number)
+def keys(part: str, split: str, numbers: Iterable[int]) -> Iterator[bytes]:
+    """Where LMDB keeps these records; keys of a split are in the order of its records."""
+    prefix = f"{part}/{split}/".encode()
+    return (b"%s%08d" % (prefix, number) for number in numbers)

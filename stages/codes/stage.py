@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -56,10 +57,7 @@ def _encode(
             yield name, records
     train = dataset.split("train")
     for view in range(section.shifted_views):
-
-        def move(pictures: np.ndarray, rows: np.ndarray, view: int = view) -> np.ndarray:
-            return shift_pictures(pictures, rows, view, section.shift, config.seed)
-
+        move = partial(shift_pictures, view=view, shift=section.shift, seed=config.seed)
         for records in encode_split(network, dataset, features, train, section.batch_size, move):
             yield VIEWS, records
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import lmdb
 import numpy as np
 
-from stages.codes.schema import Schema, key
+from stages.codes.schema import Schema, keys
 from stages.codes.views import VIEWS
 from stages.codes.writer import SCHEMA_KEY
 from stages.errors import StageError
@@ -123,14 +123,13 @@ class CodeStore:
         Raises:
             StageError: a record is missing or of the wrong size.
         """
-        row, prefix = self.schema.row, key("codes", split, 0)[:-8]
-        size = row.itemsize
+        row = self.schema.row
         with self._environment().begin(buffers=True) as transaction:
-            get = transaction.get
 
             def view(number: int) -> Any:
-                raw = get(b"%s%08d" % (prefix, number))
-                if raw is None or len(raw) != size:
+                (place,) = keys("codes", split, (number,))
+                raw = transaction.get(place)
+                if raw is None or len(raw) != row.itemsize:
                     raise self._wrong_size(split, number, raw)
                 return np.frombuffer(raw, dtype=row, count=1)[0]
 
@@ -142,13 +141,12 @@ class CodeStore:
         Raises:
             StageError: one is missing or of the wrong size.
         """
-        row, prefix = self.schema.row, key("codes", split, 0)[:-8]
-        keys = [b"%s%08d" % (prefix, number) for number in np.asarray(numbers).tolist()]
+        row, wanted = self.schema.row, np.asarray(numbers).tolist()
         with self._environment().begin(buffers=True) as transaction, transaction.cursor() as cursor:
-            found = cursor.getmulti(keys)
+            found = cursor.getmulti(list(keys("codes", split, wanted)))
             raw = b"".join([value for _, value in found])
-        if len(found) != len(keys) or len(raw) != len(keys) * row.itemsize:
-            self._find_damage(split, np.asarray(numbers).tolist())
+        if len(found) != len(wanted) or len(raw) != len(wanted) * row.itemsize:
+            self._find_damage(split, wanted)
         return np.frombuffer(raw, dtype=row)
 
     def read(self, split: str) -> SplitCodes:
@@ -178,7 +176,7 @@ class CodeStore:
         """
         chosen = range(self.count(split)) if numbers is None else numbers
         with self._environment().begin() as transaction:
-            found = [transaction.get(key("about", split, number)) for number in chosen]
+            found = [transaction.get(place) for place in keys("about", split, chosen)]
         for number, raw in zip(chosen, found, strict=True):
             if raw is None:
                 raise StageError(f"the code store says nothing about record {split}/{number}; run: make codes")

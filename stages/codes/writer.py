@@ -9,7 +9,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from stages.codes.schema import Schema, key
+from stages.codes.schema import Schema, keys
 
 SCHEMA_KEY = b"schema"
 _FIRST_MAP_BYTES = 16 << 20
@@ -54,13 +54,16 @@ class CodeWriter:
         rows["top"], rows["bottom"], rows["text"] = records.top, records.bottom, records.text
         raw, size = rows.tobytes(), rows.itemsize
         first = self.counts.get(split, 0)
-        items = []
-        for place, (caption, name) in enumerate(zip(records.captions, records.file_names, strict=True)):
-            about = json.dumps({"caption": caption, "file_name": name}, ensure_ascii=False).encode()
-            items.append((key("codes", split, first + place), raw[place * size : (place + 1) * size]))
-            items.append((key("about", split, first + place), about))
+        numbers = range(first, first + len(records))
+        cut = (raw[start : start + size] for start in range(0, len(raw), size))
+        about = (
+            json.dumps({"caption": caption, "file_name": name}, ensure_ascii=False).encode()
+            for caption, name in zip(records.captions, records.file_names, strict=True)
+        )
+        items = [*zip(keys("codes", split, numbers), cut, strict=True)]
+        items += zip(keys("about", split, numbers), about, strict=True)
         self._put(items)
-        self.counts[split] = first + len(records)
+        self.counts[split] = numbers.stop
 
     def finish(self) -> Schema:
         """Writes the schema record, flushes and closes; returns the schema with its counts."""

@@ -2,9 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from stages.config.musti import MustiConfig
+
+SourceName = Literal["scenes", "folder", "musti"]
+"""Each has a section of its own in `DataConfig`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class DataConfig:
 
     name: str = "scenes"
     """Name of the prepared set and of its folder under `data`."""
-    source: Literal["scenes", "folder", "musti"] = "scenes"
+    source: SourceName = "scenes"
     """Where pictures and captions come from: drawn by the program, a folder of pictures with captions, or MUSTI."""
     image_size: int = 64
     """Side of the prepared pictures, pixels; a multiple of 8."""
@@ -110,6 +113,6 @@ class DataConfig:
     def fingerprint(self) -> dict[str, Any]:
         """What of this section a prepared set is made by: the settings of another source do not make it stale."""
         section = dataclasses.asdict(self)
-        unused = {"scenes", "folder", "musti"} - {self.source}
+        unused = {*get_args(SourceName)} - {self.source}
         unused |= {"pictures", "splits"} if self.source == "scenes" else set()
         return {name: value for name, value in section.items() if name not in unused}

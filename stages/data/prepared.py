@@ -5,6 +5,8 @@ records.jsonl    one (picture, caption) pair a line, in the layout of MUSTI (`id
                  `row` of the picture, its `split`, `group` and `attributes`
 attributes.json  attribute -> its possible values; only where the source knows them
 splits.json      how pictures from files were split, their duplicates, what the splits share; not for `scenes`
+dropped.json     reason -> number of pairs that were left out; only where the source leaves any out
+missing.csv      pictures that could not be had, and why; only where the source fetches them
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ IMAGES = "images.npy"
 RECORDS = "records.jsonl"
 ATTRIBUTES = "attributes.json"
 SPLITS = "splits.json"
+DROPPED = "dropped.json"
+MISSING = "missing.csv"
 SPLIT_ORDER = ("train", "val", "test", "compositions")
 
 

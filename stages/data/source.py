@@ -12,11 +12,13 @@ from stages.data.prepared import Source
 
 
 def digest(config: DataConfig) -> str | None:
-    """A digest of what the data are made from, besides the config: the source, and what the lists of the splits say.
+    """A digest of what the data are made from, besides the config: it changes when they would have to be made again.
 
-    None where there is no source. It changes when the data would have to be made again.
+    The source, and for one that is split here what the lists of the splits say. None where there is no source.
     """
     source = _source_digest(config)
+    if config.source == "scenes":
+        return source
     lists = [Path(path) for path in (config.splits.test_list, config.splits.val_list) if path]
     said = [hashlib.sha256(path.read_bytes()).hexdigest() for path in lists if path.is_file()]
     return source and " ".join((source, *said))
@@ -38,11 +40,8 @@ def open_source(config: DataConfig, seed: int) -> Source:
 
 
 def _source_digest(config: DataConfig) -> str | None:
-    """A digest of what the data are made from, besides the config: it changes when they would have to be made again.
-
-    For a folder: name, size and time of change of every file in it; None when there is no such folder. For MUSTI: the
-    sha256 of the JSON files. For `scenes`: the version of the painter.
-    """
+    """For a folder: name, size and time of change of every file in it; None when there is no such folder. For MUSTI:
+    the sha256 of the JSON files. For `scenes`: the version of the painter."""
     if config.source == "folder":
         return _folder_digest(Path(config.folder.path)) if config.folder.path else None
     if config.source == "musti":

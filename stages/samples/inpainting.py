@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from stages.blip import Blip
@@ -55,30 +55,20 @@ def read_inpainting(image: str, mask: str, size: int, pictures: PicturesConfig) 
     if not (image and mask):
         given, lacking = ("image", "mask") if image else ("mask", "image")
         raise StageError(f"samples.{given} is given without samples.{lacking}: in-painting needs both")
-    _check_same_size(image, mask)
-    painted = _read("samples.image", image, size, pictures.resize, pictures.background)
-    repaint = _read("samples.mask", mask, size, pictures.resize, _BLACK).mean(axis=-1) > 127
+    if (painted_size := _size("samples.image", image)) != (mask_size := _size("samples.mask", mask)):
+        raise StageError(f"samples.mask: {mask} is {mask_size} but the picture {painted_size} pixels: make them equal")
+    painted = read_picture(Path(image), size, pictures.resize, pictures.background)
+    repaint = read_picture(Path(mask), size, pictures.resize, _BLACK).mean(axis=-1) > 127
     if not repaint.any():
         raise StageError(f"samples.mask: {mask} has no bright pixel, so nothing would be painted: make the part white")
     return Inpainting(to_tensor(painted[None]), torch.from_numpy(repaint)[None, None])
 
 
-def _check_same_size(image: str, mask: str) -> None:
-    from PIL import Image
-
-    sizes = []
-    for key, path in (("samples.image", image), ("samples.mask", mask)):
-        try:
-            with Image.open(path) as opened:
-                sizes.append(opened.size)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise StageError(f"{key}: {path} cannot be read as a picture ({error}): name another file") from None
-    if sizes[0] != sizes[1]:
-        raise StageError(f"samples.mask: {mask} is {sizes[1]} but the picture {sizes[0]} pixels: make them equal")
-
-
-def _read(key: str, path: str, size: int, *options: object) -> np.ndarray:
+def _size(key: str, path: str) -> tuple[int, int]:
+    """Width and height of a picture file as it is seen, its EXIF followed; it is decoded to its end."""
     try:
-        return read_picture(Path(path), size, *options)  # type: ignore[arg-type]
+        with Image.open(path) as opened:
+            return ImageOps.exif_transpose(opened).size
     except Exception as error:  # Pillow's plugins raise anything on a broken file
-        raise StageError(f"{key}: {path} is broken ({' '.join(str(error).split())}): name another file") from None
+        reason = " ".join(str(error).split())
+        raise StageError(f"{key}: {path} cannot be read as a picture ({reason}): name another file") from None

@@ -1,5 +1,6 @@
 """What happens beside the steps of a fit: saving and restoring, keeping the best weights, the progress bar."""
 
+import math
 import os
 import signal
 from collections.abc import Mapping
@@ -59,7 +60,9 @@ class KeepBest(pl.Callback):
             trainer.should_stop = True
 
     def _is_best(self, value: float) -> bool:
-        return self.value is None or (value >= self.value if self.best.highest else value <= self.value)
+        if self.value is None or math.isnan(self.value):
+            return True
+        return value >= self.value if self.best.highest else value <= self.value
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed fit must know."""

@@ -1,6 +1,5 @@
 """Held-out figures of a VQ-VAE, and what they say of a level that has collapsed."""
 
-import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,7 +9,6 @@ from torch import Tensor
 from stages.vqvae.module import PictureBatch
 from stages.vqvae.network import VQVAE, Codes
 
-log = logging.getLogger("stages.vqvae")
 LEVELS = ("top", "bottom")
 USED_AT_LEAST = 0.5
 """Share of the code book below which a level is said to have collapsed."""
@@ -23,6 +21,9 @@ MATTERS_AT_LEAST = 1.2
 @torch.no_grad()
 def measure(network: VQVAE, batches: Iterable[PictureBatch]) -> dict[str, float]:
     """Figures of a held-out split.
+
+    Args:
+        batches: in mixed order, so that the neighbour of a picture in its batch is another one.
 
     Returns:
         `mse` in [-1,1] and `psnr_db` (peak 2); for each level `usage_*` (share of the code book), `perplexity_*`,

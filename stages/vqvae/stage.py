@@ -70,8 +70,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)
         output.figures |= {"parameters": parameter_count(module.network)}
-        output.figures |= measure(module.network, Sweep(test.batch, len(test), 128))
-        on_val = measure(module.network, Sweep(val.batch, len(val), 128))
+        output.figures |= measure(module.network, Sweep(test.batch, len(test), 128, mixed=True))
+        on_val = measure(module.network, Sweep(val.batch, len(val), 128, mixed=True))
         output.figures |= {f"val_{name}": value for name, value in on_val.items()}  # what settings are chosen by
     _report(output.figures, sizes)
 

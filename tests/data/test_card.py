@@ -17,7 +17,7 @@ from stages.data.card import card_figures, card_tables, contact_sheet, sheet_rec
 from stages.data.card.captions import Spread, caption_words
 from stages.data.card.lettering import UNDRAWN, Lettering
 from stages.data.card.notes import read_notes
-from stages.data.card.pictures import SAMPLED, channel_levels
+from stages.data.card.pictures import SAMPLED, Duplicates, channel_levels
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
 from stages.markdown import escape_markdown
@@ -116,13 +116,11 @@ def test_words_keep_what_is_inside_them() -> None:
 
 
 def test_equal_pictures_are_told_from_nearly_equal_ones(tiny: PreparedSet) -> None:
-    found = card_figures(tiny).duplicates
-    assert (found.extra, found.across_splits) == (1, 1)
+    assert card_figures(tiny).duplicates == Duplicates(extra=1, across_splits=1)
     images = np.load(tiny.directory / "images.npy")
     images[2] = images[1]  # both in train
     np.save(tiny.directory / "images.npy", images)
-    found = card_figures(load_dataset(tiny.directory)).duplicates
-    assert (found.extra, found.across_splits) == (2, 1)
+    assert card_figures(load_dataset(tiny.directory)).duplicates == Duplicates(extra=2, across_splits=1)
 
 
 def test_levels_by_hand() -> None:
@@ -161,7 +159,10 @@ def test_notes_of_the_source_are_shown(tiny: PreparedSet) -> None:
     (tiny.directory / "dropped.json").write_text(json.dumps({"no title": 1500, "<b>": 1}))
     (tiny.directory / "missing.csv").write_text("url,reason\nhttp://a,HTTP 404\nhttp://b,\nhttp://c,HTTP 404\n")
     found = rows(tiny, "duplicates")
-    assert found["near duplicates"] == ["1,234"] and found["exact duplicates, as the source counted them"] == ["12"]
+    assert found["near duplicates"] == ["1,234"]
+    assert found["pictures that equal an earlier one, pixel by pixel"] == ["12"]  # counted once, by the source
+    splits = next(table for table in card_tables(card_figures(tiny)) if table.id == "splits")
+    assert "pictures of one group may lie in several" in splits.remark
     assert found["splits"] == ["the source's official ones"] and found["overlap: groups, in train and test"] == ["3"]
     assert found["overlap: titles"] == ["none"] and found["overlap: checked"] == ["yes"]
     assert found["overlap: share"] == ["1.0"]

@@ -73,6 +73,19 @@ def test_the_command_line_paints_into_a_picture(workspace: Workspace, tiny_run: 
     assert Image.open(painted).text["image"] == str(files[0])  # type: ignore[attr-defined]
 
 
+def test_a_photo_is_as_large_as_it_is_seen(files: tuple[Path, Path], tmp_path: Path) -> None:
+    lying = Image.fromarray(np.full((32, 16, 3), 90, dtype=np.uint8))
+    turn = Image.Exif()
+    turn[0x0112] = 6  # shown turned by a quarter
+    lying.save(tmp_path / "photo.jpg", exif=turn)
+    mask = Image.new("L", (32, 16))
+    mask.paste(255, (0, 0, 16, 16))
+    mask.save(tmp_path / "mask.png")
+    paths = str(tmp_path / "photo.jpg"), str(tmp_path / "mask.png")
+    repaint = read_inpainting(paths[0], paths[1], 32, PicturesConfig(resize="stretch")).repaint[0, 0]
+    assert repaint[:, :14].all() and not repaint[:, 18:].any()
+
+
 def test_what_cannot_be_used_is_named(files: tuple[Path, Path], tmp_path: Path) -> None:
     picture, mask = map(str, files)
     Image.new("L", (32, 32)).save(tmp_path / "dark.png")

@@ -36,7 +36,8 @@ class CardFigures:
     splits: dict[str, SplitFigures]
     captions: CaptionFigures
     levels: Levels
-    duplicates: Duplicates
+    duplicates: Duplicates | None
+    """None where the source has counted them: `notes` says what it found."""
     attributes: dict[str, dict[str, int]] | None
     """Attribute -> value -> number of pictures; None where the source knows no attributes."""
     notes: SourceNotes
@@ -48,7 +49,7 @@ def card_figures(dataset: PreparedSet) -> CardFigures:
     Raises:
         StageError: a note of the source cannot be read.
     """
-    groups = _group_sizes(dataset)
+    groups, notes = _group_sizes(dataset), read_notes(dataset.directory)
     return CardFigures(
         pictures=len(dataset.images),
         pairs=len(dataset.records),
@@ -58,9 +59,9 @@ def card_figures(dataset: PreparedSet) -> CardFigures:
         splits=_split_figures(dataset),
         captions=caption_figures(dataset),
         levels=channel_levels(dataset.images),
-        duplicates=find_duplicates(dataset),
+        duplicates=find_duplicates(dataset) if notes.exact_duplicates is None else None,
         attributes=_attribute_counts(dataset),
-        notes=read_notes(dataset.directory),
+        notes=notes,
     )
 
 

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stages.data.prepared import DROPPED, MISSING, SPLITS
 from stages.errors import StageError
-
-DROPPED = "dropped.json"
-MISSING = "missing.csv"
-SPLITS = "splits.json"
 
 
 @dataclass(frozen=True)

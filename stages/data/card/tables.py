@@ -51,9 +51,9 @@ def _splits(figures: CardFigures) -> CardTable:
         "splits",
         "Splits",
         [*head, "pictures also in train", "captions also in train"],
-        remark="A pair is a picture with one of its captions. Pictures of one group are all in one split; the largest "
-        f"of the {figures.groups:,} groups has {_count(figures.largest_group, 'picture')}. A caption that train has "
-        "too, case aside, asks for nothing that was never seen.",
+        remark=f"A pair is a picture with one of its captions. {_groups(figures)} The largest of the "
+        f"{figures.groups:,} groups has {_count(figures.largest_group, 'picture')}. A caption that train has too, case "
+        "aside, asks for nothing that was never seen.",
     )
     for name, split in figures.splits.items():
         repeated = figures.captions.splits[name].repeated
@@ -64,6 +64,12 @@ def _splits(figures: CardFigures) -> CardTable:
             + [DASH if repeated is None else _share(repeated, split.pairs)]
         )
     return table
+
+
+def _groups(figures: CardFigures) -> str:
+    if figures.notes.official:
+        return "The splits are the source's own: pictures of one group may lie in several."
+    return "Pictures of one group are all in one split."
 
 
 def _lengths(figures: CardFigures) -> CardTable:
@@ -122,13 +128,10 @@ def _levels(figures: CardFigures) -> CardTable:
 def _duplicates(figures: CardFigures) -> CardTable:
     notes, found = figures.notes, figures.duplicates
     near = "not looked for" if notes.near_duplicates is None else f"{notes.near_duplicates:,}"
-    rows = [
-        ["pictures that equal an earlier one, pixel by pixel", f"{found.extra:,}"],
-        ["equal pictures that lie in different splits", f"{found.across_splits:,}"],
-        ["near duplicates", near],
-    ]
-    if notes.exact_duplicates is not None:
-        rows.append(["exact duplicates, as the source counted them", f"{notes.exact_duplicates:,}"])
+    equal = notes.exact_duplicates if found is None else found.extra
+    rows = [["pictures that equal an earlier one, pixel by pixel", f"{equal:,}"], ["near duplicates", near]]
+    if found is not None:
+        rows.append(["equal pictures that lie in different splits", f"{found.across_splits:,}"])
     if notes.official is not None:
         rows.append(["splits", "the source's official ones" if notes.official else "made here"])
     rows += [[f"overlap: {name}", text] for name, text in notes.overlap.items()]

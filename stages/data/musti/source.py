@@ -22,14 +22,13 @@ from stages.data.musti.cache import forget_dead, url_key
 from stages.data.musti.dropped import Dropped
 from stages.data.musti.fetch import Fetched, fetch_pictures
 from stages.data.musti.pairs import Pair, caption_of, choose_pairs, read_pairs
-from stages.data.musti.summary import MISSING, table, write_missing
-from stages.data.prepared import PreparedWriter
+from stages.data.musti.summary import table, write_missing
+from stages.data.prepared import DROPPED, MISSING, PreparedWriter
 from stages.data.splitting import TooFewGroups
 from stages.errors import StageError
 
 logger = logging.getLogger("stages.data")
 
-DROPPED = "dropped.json"
 PAIRS = "pairs.jsonl"
 
 
@@ -53,7 +52,7 @@ class MustiSource:
         pairs = self._read(dropped)
         captioned = self._caption(pairs, dropped)
         urls = list(dict.fromkeys(pair.url for pair, _ in captioned))
-        logger.info("data: %d pictures of %d captioned pairs", len(urls), len(captioned))
+        logger.info("data: pictures %d, captioned pairs %d", len(urls), len(captioned))
         fetched = fetch_pictures(urls, self.musti)
         self._tell(urls, fetched, captioned, dropped, writer)
         entries = self._entries(captioned, fetched, dropped)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from stages.data.musti.fetch import Fetched, host_of
 
-MISSING = "missing.csv"
-
 
 def table(urls: Sequence[str], fetched: Fetched) -> str:
     """Pictures fetched, cached and dead by host and reason, as lines of text; the host with most pictures first."""
