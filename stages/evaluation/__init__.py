@@ -1,17 +1,12 @@
-"""How well pictures match their captions: metrics with protocol, a judge of true attributes, the systems compared.
-
-Imports nothing heavy, because the config of a run imports this room's section.
-"""
+"""How well pictures match their captions: a judge of true attributes, the systems compared, every figure measured."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.evaluation.result import Metric
-
 if TYPE_CHECKING:
     from stages.evaluation.judge import Judge
 
-__all__ = ["Metric", "load_judge"]
+__all__ = ["load_judge"]
 
 
 def load_judge(directory: Path) -> "Judge":

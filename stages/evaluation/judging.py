@@ -10,12 +10,10 @@ import torch
 
 from stages.config import RunConfig
 from stages.data import PreparedSet
-from stages.evaluation.bootstrap import Resampling, bootstrap_interval, mean_metric
 from stages.evaluation.judge import Judge, JudgeSizes, read_pictures
 from stages.evaluation.judge_module import JudgeModule, TrainPictures
 from stages.evaluation.labels import ABSENT, attribute_labels
-from stages.evaluation.metrics import attributes
-from stages.evaluation.result import Metric
+from stages.metrics import Metric, Resampling, attributes, bootstrap_interval, mean_metric
 from stages.training import Batches, fit
 
 log = logging.getLogger("stages.evaluation")

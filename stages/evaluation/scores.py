@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 
 from stages.data import to_tensor
-from stages.evaluation.bootstrap import Resampling, bootstrap_interval, mean_metric
 from stages.evaluation.judge import Judge, read_pictures
 from stages.evaluation.labels import ABSENT
-from stages.evaluation.metrics import attributes, captions, matching, pixels
-from stages.evaluation.metrics.perceptual import Perceptual, lpips_distance
-from stages.evaluation.metrics.wordnet import Thesaurus
-from stages.evaluation.result import Metric
+from stages.metrics import (
+    Metric,
+    Resampling,
+    Thesaurus,
+    attributes,
+    bootstrap_interval,
+    captions,
+    matching,
+    mean_metric,
+    pixels,
+)
+from stages.metrics.perceptual import Perceptual, lpips_distance
 
 BLEU_ORDERS = (1, 2, 3, 4)
 _AGAINST = "BLIP's greedy captions of the pictures against the prompts, one reference each"

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from stages.errors import StageError
-from stages.evaluation.metrics.pixels import PUBLISHED_PEAK, TRUE_PEAK
+from stages.metrics.pixels import PUBLISHED_PEAK, TRUE_PEAK
 from stages.workspace import Workspace
 
 VQVAE_FIGURES = (

@@ -12,16 +12,14 @@ from stages.blip import Blip, load_blip
 from stages.config import RunConfig
 from stages.data import PreparedSet, load_dataset
 from stages.errors import StageError
-from stages.evaluation.bootstrap import Resampling
 from stages.evaluation.judge import Judge, save_judge
 from stages.evaluation.judging import judge_figures, train_judge
-from stages.evaluation.metrics.perceptual import load_lpips
-from stages.evaluation.metrics.wordnet import find_thesaurus
 from stages.evaluation.prompts import Prompts, choose_prompts, derange
-from stages.evaluation.result import Metric
 from stages.evaluation.scores import Case, Instruments, attribute_scores, score, unavailable_scores, write_captions
 from stages.evaluation.sections import blip_section, prior_section, vqvae_section
 from stages.evaluation.systems import Drawn, System, draw_pictures, systems_of
+from stages.metrics import Metric, Resampling, find_thesaurus
+from stages.metrics.perceptual import load_lpips
 from stages.workspace import Output, Workspace
 
 log = logging.getLogger("stages.evaluation")

@@ -13,12 +13,11 @@ from torch.nn import functional as F
 from stages.config import RunConfig
 from stages.config.evaluation import EvaluationConfig
 from stages.data import PreparedSet, Record
-from stages.evaluation.bootstrap import Resampling
 from stages.evaluation.judge import Judge
 from stages.evaluation.judging import train_judge
-from stages.evaluation.metrics.perceptual import Perceptual
-from stages.evaluation.metrics.wordnet import find_thesaurus
 from stages.evaluation.scores import Instruments
+from stages.metrics import Resampling, find_thesaurus
+from stages.metrics.perceptual import Perceptual
 
 SIDE = 16
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "yellow": (230, 220, 40)}

@@ -9,11 +9,11 @@ from stages.config import RunConfig
 from stages.data import PreparedSet, Record, to_tensor
 from stages.errors import StageError
 from stages.evaluation import load_judge
-from stages.evaluation.bootstrap import Resampling
 from stages.evaluation.judge import Judge, JudgeSizes, read_pictures, save_judge
 from stages.evaluation.judge_module import JudgeBatch, TrainPictures, disturb, judge_loss
 from stages.evaluation.judging import judge_figures, train_judge
 from stages.evaluation.labels import attribute_labels
+from stages.metrics import Resampling
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 50, 220), "yellow": (230, 220, 40)}
 

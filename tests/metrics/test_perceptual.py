@@ -4,7 +4,7 @@ import lpips
 import pytest
 import torch
 
-from stages.evaluation.metrics.perceptual import load_lpips, lpips_distance, weights_file
+from stages.metrics.perceptual import load_lpips, lpips_distance, weights_file
 
 
 @pytest.mark.parametrize("backbone", ["alex", "vgg"])

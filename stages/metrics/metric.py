@@ -1,4 +1,4 @@
-"""One figure as it goes into `metrics.json`: never without how it was got."""
+"""One figure as it goes into an artefact: never without how it was got."""
 
 import math
 from dataclasses import dataclass

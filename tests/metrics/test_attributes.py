@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.metrics.attributes import (
+from stages.metrics.attributes import (
     attribute_accuracy,
     attribute_counts,
     attribute_exact,

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.metrics.captions import (
+from stages.metrics import find_thesaurus
+from stages.metrics.captions import (
     bleu,
     bleu_of_sums,
     bleu_statistics,
@@ -10,7 +11,6 @@ from stages.evaluation.metrics.captions import (
     sentence_bleu_smoothed,
     tokenize,
 )
-from stages.evaluation.metrics.wordnet import find_thesaurus
 
 # The example of the published report.
 REFERENCE, HYPOTHESIS = ["ship in a storm"], ["ship in ocean"]

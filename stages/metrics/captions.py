@@ -18,7 +18,7 @@ from nltk.translate.bleu_score import (
 from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 
-from stages.evaluation.metrics.wordnet import Thesaurus
+from stages.metrics.wordnet import Thesaurus
 
 TOKENISER = "lower-cased runs of letters and digits, no punctuation"
 LARGEST_ORDER = 4

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.evaluation.metrics.captions import meteor
-from stages.evaluation.metrics.wordnet import find_thesaurus
+from stages.metrics import find_thesaurus
+from stages.metrics.captions import meteor
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from stages.evaluation.metrics.pixels import PUBLISHED_PEAK, mse, psnr_db
+from stages.metrics.pixels import PUBLISHED_PEAK, mse, psnr_db
 
 
 def test_the_error_is_that_of_each_picture() -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.evaluation.result import Interval, Metric
+from stages.metrics.metric import Interval, Metric
 
 Combine = Callable[[np.ndarray], np.ndarray]
 _REPEATS_AT_A_TIME = 100

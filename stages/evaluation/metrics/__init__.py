@@ -1,1 +1,0 @@
-"""The metrics, each a small pure function over a well-kept library, per sample wherever that makes sense."""

@@ -1,0 +1,18 @@
+"""How figures are measured: small pure functions over well-kept libraries; every figure with interval and protocol.
+
+No stage: whoever measures uses it, and it knows nobody. What needs torch is not imported here.
+"""
+
+from stages.metrics.bootstrap import Resampling, bootstrap_interval, mean_metric
+from stages.metrics.metric import Interval, Metric
+from stages.metrics.wordnet import Thesaurus, find_thesaurus
+
+__all__ = [
+    "Interval",
+    "Metric",
+    "Resampling",
+    "Thesaurus",
+    "bootstrap_interval",
+    "find_thesaurus",
+    "mean_metric",
+]
