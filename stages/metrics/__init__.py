@@ -1,6 +1,6 @@
 """How figures are measured: small pure functions over well-kept libraries; every figure with interval and protocol.
 
-No stage: whoever measures uses it, and it knows nobody. What needs torch is not imported here.
+No stage: whoever measures uses it, and it knows nobody. Imports nothing heavy.
 """
 
 from stages.metrics.bootstrap import Resampling, bootstrap_interval, mean_metric

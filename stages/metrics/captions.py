@@ -8,15 +8,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from nltk.translate.bleu_score import (
-    SmoothingFunction,
-    closest_ref_length,
-    corpus_bleu,
-    modified_precision,
-    sentence_bleu,
-)
-from nltk.translate.meteor_score import single_meteor_score
-from rouge_score.rouge_scorer import RougeScorer
 
 from stages.metrics.wordnet import Thesaurus
 
@@ -33,6 +24,8 @@ def tokenize(text: str) -> list[str]:
 
 def bleu(references: Sequence[str], hypotheses: Sequence[str], order: int) -> float:
     """Corpus BLEU (Papineni et al. 2002) of 1- to `order`-grams, equal weights, unsmoothed, in [0,1]."""
+    from nltk.translate.bleu_score import corpus_bleu
+
     weights = (1 / order,) * order
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no n-gram in common is an answer here
@@ -44,6 +37,8 @@ def bleu(references: Sequence[str], hypotheses: Sequence[str], order: int) -> fl
 
 def bleu_statistics(references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
     """What corpus BLEU sums over sentences: (n,10) matches and totals of 1- to 4-grams, own and reference length."""
+    from nltk.translate.bleu_score import closest_ref_length, modified_precision
+
     rows = []
     for reference, hypothesis in zip(map(tokenize, references), map(tokenize, hypotheses), strict=True):
         precisions = [modified_precision([reference], hypothesis, n) for n in range(1, LARGEST_ORDER + 1)]
@@ -64,6 +59,8 @@ def bleu_of_sums(sums: np.ndarray, order: int) -> np.ndarray:
 
 def sentence_bleu_smoothed(references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
     """Sentence BLEU-4 (n,) in [0,1], no match counted as 0.1 (`method1` of Chen and Cherry 2014)."""
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
     smoothing = SmoothingFunction().method1
     pairs = zip(map(tokenize, references), map(tokenize, hypotheses), strict=True)
     return np.array(
@@ -73,6 +70,8 @@ def sentence_bleu_smoothed(references: Sequence[str], hypotheses: Sequence[str])
 
 def meteor(references: Sequence[str], hypotheses: Sequence[str], thesaurus: Thesaurus) -> np.ndarray:
     """METEOR (n,) in [0,1] (Lavie and Agarwal 2007; alpha 0.9, beta 3, gamma 0.5), synonyms by the thesaurus."""
+    from nltk.translate.meteor_score import single_meteor_score
+
     pairs = zip(map(tokenize, references), map(tokenize, hypotheses), strict=True)
     return np.array([single_meteor_score(reference, own, wordnet=thesaurus.reader) for reference, own in pairs])
 
@@ -83,6 +82,8 @@ def rouge(references: Sequence[str], hypotheses: Sequence[str], kind: str) -> np
     Args:
         kind: `rouge1` (words), `rouge2` (pairs of words) or `rougeL` (longest common subsequence).
     """
+    from rouge_score.rouge_scorer import RougeScorer
+
     scorer = RougeScorer([kind], tokenizer=_Words())
     return np.array([scorer.score(r, h)[kind].fmeasure for r, h in zip(references, hypotheses, strict=True)])
 

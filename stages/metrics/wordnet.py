@@ -1,20 +1,14 @@
 """Where METEOR's synonyms come from: a WordNet database that is already on this machine; nothing is downloaded."""
 
-import io
 import os
 import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nltk
-from nltk.corpus.reader import WordNetCorpusReader
-from nltk.data import FileSystemPathPointer
-
 DEBIAN_WORDNET = Path("/usr/share/wordnet")
 HOW_TO_GET = 'for synonyms: nltk.download("wordnet") with a network, or Debian\'s package wordnet-base'
 _NEEDED = [f"{kind}.{part}" for kind in ("index", "data") for part in ("noun", "verb", "adj", "adv")]
-_LEXICOGRAPHER_FILES = 45  # lexnames(5WN)
 
 
 class Thesaurus(NamedTuple):
@@ -29,18 +23,6 @@ class Thesaurus(NamedTuple):
 class _NoSynonyms:
     def synsets(self, word: str) -> list[Any]:
         return []
-
-
-class _WordNetFolder(WordNetCorpusReader):
-    """nltk's reader over the plain WordNet files, as Debian ships them."""
-
-    def open(self, file: str) -> Any:
-        if file == "lexnames":  # not in Debian's package; synonyms need as many names, whatever they are
-            return io.StringIO("".join(f"{number} {number} 0\n" for number in range(_LEXICOGRAPHER_FILES)))
-        return super().open(file)
-
-    def map_wn(self, version: str = "wordnet") -> None:
-        """No map to other versions, for which there is no file: only other languages need it."""
 
 
 def find_thesaurus(folder: Path | None = None) -> Thesaurus:
@@ -60,6 +42,8 @@ def find_thesaurus(folder: Path | None = None) -> Thesaurus:
 
 
 def _has_nltk_wordnet() -> bool:
+    import nltk
+
     for name in ("corpora/wordnet", "corpora/wordnet.zip"):
         try:
             nltk.data.find(name)
@@ -70,8 +54,13 @@ def _has_nltk_wordnet() -> bool:
 
 
 @cache
-def _read_folder(folder: Path) -> WordNetCorpusReader:
+def _read_folder(folder: Path) -> Any:
+    import nltk
+    from nltk.data import FileSystemPathPointer
+
+    from stages.metrics.wordnet_folder import WordNetFolder
+
     nltk.data.path.append(str(folder))  # nltk opens nothing outside the folders named there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # other languages are not asked for
-        return _WordNetFolder(FileSystemPathPointer(str(folder)), None)
+        return WordNetFolder(FileSystemPathPointer(str(folder)), None)
