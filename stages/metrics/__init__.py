@@ -3,7 +3,7 @@
 No stage: whoever measures uses it, and it knows nobody. Imports nothing heavy.
 """
 
-from stages.metrics.bootstrap import Resampling, bootstrap_interval, mean_metric
+from stages.metrics.bootstrap import Resampling, bootstrap_interval, bootstrap_rows, mean_metric
 from stages.metrics.metric import Interval, Metric
 from stages.metrics.wordnet import Thesaurus, find_thesaurus
 
@@ -13,6 +13,7 @@ __all__ = [
     "Resampling",
     "Thesaurus",
     "bootstrap_interval",
+    "bootstrap_rows",
     "find_thesaurus",
     "mean_metric",
 ]

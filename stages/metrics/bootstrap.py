@@ -1,6 +1,6 @@
-"""Bootstrap 95 % intervals of whatever can be computed from sums over samples: means, shares, corpus BLEU."""
+"""Bootstrap 95 % intervals: of what sums over samples give (means, shares, corpus BLEU), and of what they do not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from stages.metrics.metric import Interval, Metric
 
 Combine = Callable[[np.ndarray], np.ndarray]
+Statistic = Callable[[np.ndarray], float]
 _REPEATS_AT_A_TIME = 100
 
 
@@ -28,19 +29,31 @@ def bootstrap_interval(statistics: np.ndarray, combine: Combine, resampling: Res
         combine: sums (R,S) of R resamples of n samples -> figures (R,); resamples where it is NaN are left out.
 
     Raises:
-        ValueError: there are no samples.
+        ValueError: there are no samples, or no resample has a figure.
     """
-    count = len(statistics)
-    if count == 0:
-        raise ValueError("a bootstrap interval needs at least one sample")
-    rng = np.random.default_rng(resampling.seed)
-    figures = []
-    for start in range(0, resampling.repeats, _REPEATS_AT_A_TIME):
-        size = min(_REPEATS_AT_A_TIME, resampling.repeats - start)
-        times_drawn = rng.multinomial(count, np.full(count, 1 / count), size=size)  # (R,n)
-        figures.append(combine(times_drawn @ np.asarray(statistics, dtype=np.float64)))
-    low, high = np.nanquantile(np.concatenate(figures), [0.025, 0.975])
-    return Interval(float(low), float(high))
+    samples = np.asarray(statistics, dtype=np.float64)
+    return _middle([combine(times_drawn @ samples) for times_drawn in _draws(len(samples), resampling)])
+
+
+def bootstrap_rows(statistic: Statistic, count: int, resampling: Resampling) -> Interval:
+    """Percentile bootstrap 95 % interval (Efron 1979) of a statistic that no sums give, as a median or an ROC-AUC.
+
+    The resamples are those that `bootstrap_interval` draws of as many samples; only the way to the figure is longer.
+
+    Args:
+        statistic: row numbers (n,) int64 of a resample, ascending, with repeats -> its figure; NaN leaves it out.
+        count: number n of samples.
+
+    Raises:
+        ValueError: there are no samples, or no resample has a figure.
+    """
+    rows = np.arange(count)
+    return _middle(
+        [
+            np.array([statistic(np.repeat(rows, times)) for times in times_drawn], dtype=np.float64)
+            for times_drawn in _draws(count, resampling)
+        ]
+    )
 
 
 def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Metric:
@@ -52,3 +65,23 @@ def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Me
         return Metric.unavailable("it is infinite for at least one sample", protocol)
     interval = bootstrap_interval(values[:, None], lambda sums: sums[:, 0] / len(values), resampling)
     return Metric(float(values.mean()), len(values), interval, protocol)
+
+
+def _draws(count: int, resampling: Resampling) -> Iterator[np.ndarray]:
+    """How often each of n samples is drawn, (R,n) int64, a few resamples at a time."""
+    if count == 0:
+        raise ValueError("a bootstrap interval needs at least one sample")
+    rng = np.random.default_rng(resampling.seed)
+    for start in range(0, resampling.repeats, _REPEATS_AT_A_TIME):
+        size = min(_REPEATS_AT_A_TIME, resampling.repeats - start)
+        yield rng.multinomial(count, np.full(count, 1 / count), size=size)
+
+
+def _middle(figures: list[np.ndarray]) -> Interval:
+    """The middle 95 % of figures (R,) in parts; NaN is left out."""
+    found = np.concatenate(figures)
+    found = found[~np.isnan(found)]
+    if len(found) == 0:
+        raise ValueError("a bootstrap interval needs at least one resample that has a figure, got NaN for all")
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Interval(float(low), float(high))

@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from stages.metrics import Resampling, bootstrap_interval, mean_metric
+from stages.metrics import Resampling, bootstrap_interval, bootstrap_rows, mean_metric
 
 
 def test_the_interval_covers_the_true_mean_19_times_of_20() -> None:
@@ -32,3 +34,43 @@ def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
 def test_no_samples_and_infinite_ones_have_no_mean() -> None:
     assert "no samples" in str(mean_metric(np.zeros(0), "", Resampling(200, 0)).reason)
     assert "infinite" in str(mean_metric(np.array([1.0, np.inf]), "", Resampling(200, 0)).reason)
+
+
+def test_rows_and_sums_give_the_same_interval_of_a_mean() -> None:
+    values, resampling = np.random.default_rng(2).random(37), Resampling(250, 3)
+    by_sums = mean_metric(values, "", resampling).ci95
+    by_rows = bootstrap_rows(lambda rows: float(values[rows].mean()), len(values), resampling)
+    assert by_rows == pytest.approx(by_sums, abs=1e-12)
+
+
+def test_the_interval_of_a_median_has_the_width_that_order_statistics_give() -> None:
+    values = np.arange(401.0)  # the median of n evenly spaced values has a standard deviation of sqrt(n) / 2
+    low, high = bootstrap_rows(lambda rows: float(np.median(values[rows])), len(values), Resampling(1000, 0))
+    assert (low, high) == pytest.approx((200 - 1.96 * 10.0, 200 + 1.96 * 10.0), abs=2.5)
+
+
+def test_a_resample_is_as_large_as_the_sample_and_drawn_with_repeats() -> None:
+    seen: list[np.ndarray] = []
+
+    def share(rows: np.ndarray) -> float:
+        seen.append(rows)
+        return float((rows < 5).mean())
+
+    bootstrap_rows(share, 10, Resampling(130, 0))
+    assert len(seen) == 130 and {len(rows) for rows in seen} == {10}
+    assert all(rows.dtype == np.int64 and rows.min() >= 0 and rows.max() <= 9 for rows in seen)
+    distinct = np.mean([len(np.unique(rows)) for rows in seen])
+    assert distinct == pytest.approx(10 * (1 - 0.9**10), abs=0.3)
+
+
+def test_resamples_without_a_figure_are_left_out() -> None:
+    related = np.array([True, False, False])  # often a resample has only one kind
+
+    def share(rows: np.ndarray) -> float:
+        return float(related[rows].mean()) if 0 < related[rows].sum() < 3 else math.nan
+
+    assert bootstrap_rows(share, 3, Resampling(200, 0)) == pytest.approx((1 / 3, 2 / 3))
+    with pytest.raises(ValueError, match="has a figure"):
+        bootstrap_rows(lambda rows: math.nan, 3, Resampling(200, 0))
+    with pytest.raises(ValueError, match="at least one sample"):
+        bootstrap_rows(lambda rows: 1.0, 0, Resampling(200, 0))
