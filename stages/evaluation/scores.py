@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,14 +17,13 @@ from stages.metrics import (
     Thesaurus,
     attributes,
     bootstrap_interval,
-    captions,
+    caption_scores,
     matching,
     mean_metric,
     pixels,
 )
 from stages.metrics.perceptual import Perceptual, lpips_distance
 
-BLEU_ORDERS = (1, 2, 3, 4)
 _AGAINST = "BLIP's greedy captions of the pictures against the prompts, one reference each"
 _PAIRED = "8-bit pictures in [-1,1], each against the real picture of its prompt"
 _JUDGED = "read by a judge trained on real pictures only; attributes of the prompt's own picture"
@@ -80,9 +78,10 @@ class Case:
 
 def score(case: Case, instruments: Instruments) -> dict[str, Metric]:
     """Every metric of a case by name."""
+    thesaurus, resampling = instruments.thesaurus, instruments.resampling
     return {
         **attribute_scores(case.pictures, case.labels, instruments),
-        **caption_scores(case.prompts[: len(case.captions)], case.captions, instruments),
+        **caption_scores(case.prompts[: len(case.captions)], case.captions, thesaurus, resampling, _AGAINST),
         **matching_scores(case, instruments),
         **pixel_scores(case, instruments),
     }
@@ -118,33 +117,6 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
         right = shown[wanted[:, column], column]
         protocol = f"share of pictures that show the captioned value of '{name}'; {_JUDGED}"
         metrics[f"attribute_accuracy/{name}"] = mean_metric(right, protocol, instruments.resampling)
-    return metrics
-
-
-def caption_scores(prompts: Sequence[str], written: Sequence[str], instruments: Instruments) -> dict[str, Metric]:
-    """BLEU-1..4 (corpus), `bleu4_sentence`, `meteor`, `rouge1`, `rougeL`, of captions against prompts."""
-    resampling, words = instruments.resampling, captions.TOKENISER
-    statistics = captions.bleu_statistics(prompts, written)
-    metrics = {
-        f"bleu{order}": Metric(
-            captions.bleu(prompts, written, order),
-            len(written),
-            bootstrap_interval(statistics, partial(captions.bleu_of_sums, order=order), resampling),
-            f"corpus BLEU-{order} (nltk, 1- to {order}-grams, equal weights, no smoothing; {words}); {_AGAINST}",
-        )
-        for order in BLEU_ORDERS
-    }
-    smoothed = captions.sentence_bleu_smoothed(prompts, written)
-    protocol = f"mean sentence BLEU-4 (nltk, smoothing method 1; {words}); {_AGAINST}"
-    metrics["bleu4_sentence"] = mean_metric(smoothed, protocol, resampling)
-    meteor = captions.meteor(prompts, written, instruments.thesaurus)
-    protocol = (
-        f"mean METEOR (nltk, alpha 0.9, beta 3, gamma 0.5; {instruments.thesaurus.description}; {words}); {_AGAINST}"
-    )
-    metrics["meteor"] = mean_metric(meteor, protocol, resampling)
-    for kind in ("rouge1", "rougeL"):
-        protocol = f"mean {kind.upper()[:-1]}-{kind[-1]} F1 (rouge-score, no stemming; {words}); {_AGAINST}"
-        metrics[kind] = mean_metric(captions.rouge(prompts, written, kind), protocol, resampling)
     return metrics
 
 

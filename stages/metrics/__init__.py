@@ -5,6 +5,7 @@ No stage: whoever measures uses it, and it knows nobody. Imports nothing heavy.
 
 from stages.metrics.bootstrap import Resampling, bootstrap_interval, bootstrap_rows, mean_metric
 from stages.metrics.metric import Interval, Metric
+from stages.metrics.scores import caption_scores
 from stages.metrics.wordnet import Thesaurus, find_thesaurus
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Thesaurus",
     "bootstrap_interval",
     "bootstrap_rows",
+    "caption_scores",
     "find_thesaurus",
     "mean_metric",
 ]

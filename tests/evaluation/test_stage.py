@@ -29,7 +29,7 @@ SMALL = [
 SYSTEMS = ["prior", "prior_shuffled", "diffusion", "reconstruction", "real"]
 NAMES = [
     *("attribute_accuracy", "attribute_worst", "attribute_exact", "attribute_accuracy/subject"),
-    *("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rougeL"),
+    *("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rouge2", "rougeL", "cider"),
     *("mse", "psnr_db", "psnr_db_as_published", "lpips", "itm_probability", "itc_cosine", "seconds_per_picture"),
 ]
 

@@ -50,6 +50,7 @@ def test_corpus_bleu_from_sums_is_nltk_s() -> None:
 def test_rouge_of_the_published_example() -> None:
     assert rouge(REFERENCE, HYPOTHESIS, "rouge1") == pytest.approx([4 / 7])  # P 2/3, R 2/4: 0.571
     assert rouge(REFERENCE, HYPOTHESIS, "rougeL") == pytest.approx([4 / 7])
+    assert rouge(REFERENCE, HYPOTHESIS, "rouge2") == pytest.approx([2 / 5])  # "ship in" of 3 and of 2 pairs
     assert rouge(["a b c d"], ["d c b a"], "rougeL") == pytest.approx([1 / 4])  # one of four in order
 
 
