@@ -70,6 +70,8 @@ KINDS = {
 ACRONYMS = {
     **{word: word.upper() for word in ("itc", "itm", "blip", "nll", "mse", "fid", "kid", "lpips", "ssim", "f1")},
     **{"psnr": "PSNR", "db": "(dB)", "lr": "learning rate", "val": "held-out", "std": "standard deviation"},
+    **{word: KINDS[word].label for word in ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "cider")},
+    **{word: KINDS[word].label for word in ("rouge1", "rouge2", "rougeL")},
 }
 COMPOSITIONS = "_compositions"
 """Ends the name of a metric on the split whose combinations of attribute values no other split shows."""

@@ -37,6 +37,11 @@ def test_nested_json_is_flattened_by_path() -> None:
         ("val_nll_bits_per_code", "Held-out NLL bits per code", "bits", -1),
         ("psnr_db_peak1", "PSNR (dB) peak1", "dB", 1),
         ("attribute_worst_compositions", "Worst attribute, new compositions", "percent", 1),
+        ("rouge2", "ROUGE-2 F1", "score", 1),
+        ("cider", "CIDEr-D", "score", 1),
+        ("captions/bleu4_sentence", "Captions: BLEU-4 sentence", "score", 1),
+        ("captions/cider", "Captions: CIDEr-D", "score", 1),
+        ("captions/rougeL", "Captions: ROUGE-L F1", "score", 1),
         ("something_new", "Something new", "score", 0),
     ],
 )
