@@ -2,11 +2,12 @@
 
 images.npy       (N, H, W, 3) uint8
 records.jsonl    one (picture, caption) pair a line, in the layout of MUSTI (`id`, `image`, `title`, ...) with the
-                 `row` of the picture, its `split`, `group` and `attributes`
+                 `row` of the picture, its `split`, `group`, `attributes` and `contrast`
 attributes.json  attribute -> its possible values; only where the source knows them
 splits.json      how pictures from files were split, their duplicates, what the splits share; not for `scenes`
 dropped.json     reason -> number of pairs that were left out; only where the source leaves any out
 missing.csv      pictures that could not be had, and why; only where the source fetches them
+pairs.jsonl      MUSTI's pairs of picture and passage with their labels; only there
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,16 @@ ATTRIBUTES = "attributes.json"
 SPLITS = "splits.json"
 DROPPED = "dropped.json"
 MISSING = "missing.csv"
+PAIRS = "pairs.jsonl"
 SPLIT_ORDER = ("train", "val", "test", "compositions")
+
+
+class Contrast(NamedTuple):
+    """A caption that is untrue of a picture in one attribute alone, for asking whether a model sees that attribute."""
+
+    caption: str
+    attribute: str
+    """In which it is untrue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,8 @@ class Record:
     """Pictures of one group are all in one split, unless the source's official splits were kept."""
     attributes: dict[str, str] | None
     """Attribute -> true value, where the source knows it."""
+    contrast: Contrast | None = None
+    """A wrong caption that is nearly right, where the source knows one."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +195,16 @@ class PreparedWriter:
 
     def add(
         self, row: int, caption: str, *, file_name: str, split: str, group: str,
-        attributes: Mapping[str, str] | None = None, musti: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, str] | None = None, contrast: Contrast | None = None,
+        musti: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """Adds one pair; `musti` holds further fields of a MUSTI record (`language`, `text`, `subtask1_label`, ...)."""
         if not 0 <= row < self._count:
             raise ValueError(f"row must be in [0, {self._count}), got {row}")
         record = {"id": self._pairs, "image": file_name, **(musti or {}), "title": caption, "row": row}
         record |= {"split": split, "group": group, "attributes": dict(attributes) if attributes is not None else None}
+        if contrast is not None:
+            record["contrast"] = contrast._asdict()
         if self._records is None:
             self._records = (self.directory / RECORDS).open("w", encoding="utf-8", newline="\n")
         self._records.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -291,8 +306,9 @@ def _record(path: Path, number: int, line: str, pictures: int) -> Record:
     try:
         fields = json.loads(line)
         split = sys.intern(fields["split"])  # one text for all records, not one each
+        contrast = Contrast(**fields["contrast"]) if "contrast" in fields else None
         record = Record(fields["id"], fields["row"], fields["title"], fields["image"], split, fields["group"],
-                        fields["attributes"])  # fmt: skip
+                        fields["attributes"], contrast)  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(path, f"line {number} is not a record ({type(error).__name__}: {error})") from None
     if not (isinstance(record.image, int) and 0 <= record.image < pictures):

@@ -23,13 +23,12 @@ from stages.data.musti.dropped import Dropped
 from stages.data.musti.fetch import Fetched, fetch_pictures
 from stages.data.musti.pairs import Pair, caption_of, choose_pairs, read_pairs
 from stages.data.musti.summary import table, write_missing
-from stages.data.prepared import DROPPED, MISSING, PreparedWriter
+from stages.data.prepared import DROPPED, MISSING, PAIRS, PreparedWriter
 from stages.data.splitting import TooFewGroups
 from stages.errors import StageError
 
 logger = logging.getLogger("stages.data")
 
-PAIRS = "pairs.jsonl"
 
 
 class MustiSource:

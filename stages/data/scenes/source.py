@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.config.data import ScenesConfig
-from stages.data.prepared import PreparedWriter
-from stages.data.scenes.attributes import SPLITS, attribute_values, picture_seed, plan_split
+from stages.data.prepared import Contrast, PreparedWriter
+from stages.data.scenes.attributes import SCENES, SPLITS, attribute_values, picture_seed, plan_split
 from stages.data.scenes.painter import Job, paint_all, paint_picture
 from stages.data.scenes.passages import compose_passage
-from stages.data.scenes.titles import compose_title
+from stages.data.scenes.titles import compose_title, read_title
 
 _SHORTENED = 0.15  # share of train titles that leave something unsaid
 _WORDS = 1  # sets the random stream of a picture's words apart from that of its paint
+_CONTRAST = 2  # and this one what its contrast gets wrong
 
 
 class ScenesSource:
@@ -34,8 +35,10 @@ class ScenesSource:
                 row, seed = len(jobs), picture_seed(split, place, self.seed)
                 jobs.append((row, seed, attributes))
                 title, musti = describe(attributes, seed, shorten=split == "train")
+                contrast = contradict(attributes, title, seed) if split != "train" else None
                 name = f"{split}/{place:06d}.png"
-                writer.add(row, title, file_name=name, split=split, group=name, attributes=attributes, musti=musti)
+                writer.add(row, title, file_name=name, split=split, group=name, attributes=attributes,
+                           contrast=contrast, musti=musti)  # fmt: skip
         paint_all(writer.images_path, writer.image_size, jobs)
         writer.close(attribute_values())
 
@@ -60,3 +63,13 @@ def describe(attributes: dict[str, str], seed: tuple[int, ...], *, shorten: bool
     passage, smell = compose_passage(attributes["subject"], rng)
     musti = {"language": "en", "subtask1_label": "YES", "subtask2_labels": [smell], "text": passage}
     return title, musti
+
+
+def contradict(attributes: dict[str, str], title: str, seed: tuple[int, ...]) -> Contrast:
+    """The title that the picture would have had, had one of the attributes that its title names another value."""
+    rng = np.random.default_rng((*seed, _CONTRAST))
+    named = [name for name in read_title(title) if name != "subject"]
+    attribute = named[int(rng.integers(len(named)))]
+    others = [value for value in SCENES[attributes["subject"]][attribute] if value != attributes[attribute]]
+    changed = {**attributes, attribute: others[int(rng.integers(len(others)))]}
+    return Contrast(describe(changed, seed, shorten=False)[0], attribute)
