@@ -21,21 +21,24 @@ DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 class Regression(pl.LightningModule):
     """A small network with dropout, so that resuming must restore the random state too."""
 
-    def __init__(self, stop_at: int | None = None, scale: float = 1.0) -> None:
+    def __init__(self, stop_at: int | None = None, scale: float = 1.0, stop_in: int = 0, dropout: float = 0.5) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(1)
-        self.network = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 1))
+        self.network = nn.Sequential(nn.Linear(4, 16), nn.Dropout(dropout), nn.Linear(16, 1))
         for parameter in self.network.parameters():
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-        self.stop_at, self.scale, self.seen = stop_at, scale, 0
+        self.stop_at, self.stop_in, self.scale, self.seen = stop_at, stop_in, scale, 0
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         self.seen += 1
-        if self.global_step + 1 == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C would
+        if self.global_step + 1 == self.stop_at and batch_idx % self.trainer.accumulate_grad_batches == self.stop_in:
+            self.interrupt()
         loss = (self.network(batch) - batch.sum(-1, keepdim=True)).square().mean() * self.scale
         self.log("train/loss", loss.detach())
         return loss
+
+    def interrupt(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C would
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         torch.rand(3)  # validation may draw numbers; training must not notice
@@ -54,15 +57,41 @@ class Scored(Regression):
         self.log("val/score", self.scores[self.global_step])
 
 
+class Killed(Regression):
+    """Is ended without a chance to save, as by loss of power."""
+
+    def interrupt(self) -> None:
+        raise RuntimeError("killed")
+
+
 def train(
-    module: Regression, scratch: Path, ema: float | None = 0.9, steps: int = 60, best: Best | None = None
+    module: Regression,
+    scratch: Path,
+    ema: float | None = 0.9,
+    steps: int = 60,
+    best: Best | None = None,
+    batch_size: int = 8,
+    accumulate: int = 1,
 ) -> Regression:
     torch.manual_seed(3)
     scratch.mkdir(exist_ok=True)
-    batches = Batches(lambda rows: DATA[rows], len(DATA), 8, seed=5)
-    sweep = Sweep(lambda rows: DATA[rows], len(DATA), 20)
-    fit(module, batches, sweep, max_steps=steps, val_every=20, scratch=scratch, desc="toy", ema_decay=ema, best=best)
+    fit(
+        module,
+        Batches(lambda rows: DATA[rows], len(DATA), batch_size, seed=5),
+        Sweep(lambda rows: DATA[rows], len(DATA), 20),
+        max_steps=steps,
+        val_every=20,
+        scratch=scratch,
+        desc="toy",
+        accumulate=accumulate,
+        ema_decay=ema,
+        best=best,
+    )
     return module
+
+
+def curves(scratch: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (scratch / "curves.jsonl").read_text().splitlines()]
 
 
 def assert_same_weights(one: Regression, other: Regression) -> None:
@@ -81,6 +110,59 @@ def test_stopped_and_resumed_equals_one_go(tmp_path: Path, ema: float | None, st
     assert_same_weights(whole, resumed)
     whole_curves, resumed_curves = (tmp_path / name / "curves.jsonl" for name in ("whole", "parts"))
     assert resumed_curves.read_text() == whole_curves.read_text()
+
+
+@pytest.mark.parametrize("scale", [0.01, 10.0])  # gradients far below and far above the norm at which they are clipped
+def test_accumulated_batches_equal_one_large_batch(tmp_path: Path, scale: float) -> None:
+    large = train(Regression(scale=scale, dropout=0), tmp_path / "large", batch_size=8)
+    small = train(Regression(scale=scale, dropout=0), tmp_path / "small", batch_size=4, accumulate=2)
+    assert (large.seen, small.seen) == (60, 120)
+    for name, value in large.network.state_dict().items():
+        assert torch.allclose(value, small.network.state_dict()[name], rtol=0, atol=1e-6), name
+    ours, theirs = curves(tmp_path / "small"), curves(tmp_path / "large")
+    assert [(line["step"], line.keys()) for line in ours] == [(line["step"], line.keys()) for line in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.get("val/loss", 0.0) == pytest.approx(other.get("val/loss", 0.0), rel=1e-4)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize(("stop", "stop_in"), [(1, 0), (20, 0), (33, 1), (40, 2)])
+def test_stopped_while_accumulating_and_resumed_equals_one_go(
+    tmp_path: Path, ema: float | None, stop: int, stop_in: int
+) -> None:
+    whole = train(Regression(), tmp_path / "whole", ema, accumulate=3)
+    with pytest.raises(Interrupted, match=f"after step {stop} of 60"):
+        train(Regression(stop_at=stop, stop_in=stop_in), tmp_path / "parts", ema, accumulate=3)
+    resumed = train(Regression(), tmp_path / "parts", ema, accumulate=3)
+    assert resumed.seen == (60 - stop) * 3
+    assert_same_weights(whole, resumed)
+    assert curves(tmp_path / "parts") == curves(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("killed_at", "saved"), [(36, 35), (41, 40), (45, 40)])  # 40 is saved after its validation
+@pytest.mark.parametrize("killed_in", [0, 2])
+def test_killed_while_accumulating_goes_on_from_a_whole_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int, saved: int, killed_in: int
+) -> None:
+    monkeypatch.setattr("stages.training.callbacks.CHECKPOINT_EVERY_STEPS", 5)
+    whole = train(Regression(), tmp_path / "whole", accumulate=3)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(Killed(stop_at=killed_at, stop_in=killed_in), tmp_path / "parts", accumulate=3)
+    resumed = train(Regression(), tmp_path / "parts", accumulate=3)
+    assert resumed.seen == (60 - saved) * 3
+    assert_same_weights(whole, resumed)
+    assert curves(tmp_path / "parts") == curves(tmp_path / "whole")
+
+
+def test_accumulating_validates_and_waits_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(Regression(), tmp_path / "odd", steps=50, accumulate=3)
+    lines = curves(tmp_path / "odd")
+    assert [line["step"] for line in lines if "val/loss" in line] == [20, 40, 50]
+    assert [line["step"] for line in lines if "train/loss" in line] == [10, 20, 30, 40, 50]
+    monkeypatch.setattr(Scored, "scores", {20: 0.1, 40: 0.2, 60: 0.3})
+    scored = train(Scored(), tmp_path / "scored", steps=80, best=Best("val/score", patience=2), accumulate=3)
+    assert scored.seen == 60 * 3
+    assert_same_weights(scored, train(Regression(), tmp_path / "short", steps=20, accumulate=3))
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
@@ -121,7 +203,7 @@ def test_patience_ends_a_fit_that_gets_worse(tmp_path: Path, monkeypatch: pytest
 
 def test_the_last_step_is_validated_whatever_the_interval(tmp_path: Path) -> None:
     train(Regression(), tmp_path, steps=50)
-    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    lines = curves(tmp_path)
     assert [line["step"] for line in lines if "val/loss" in line] == [20, 40, 50]
 
 
@@ -136,7 +218,7 @@ def test_curves_have_every_logged_step_once(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(Regression(stop_at=33), tmp_path)
     train(Regression(), tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    lines = curves(tmp_path)
     assert [line["step"] for line in lines if "train/loss" in line] == [10, 20, 30, 40, 50, 60]
     assert [line["step"] for line in lines if "val/loss" in line] == [20, 40, 60]
     losses = [line["val/loss"] for line in lines if "val/loss" in line]

@@ -1,4 +1,4 @@
-"""Which rows are seen when: a pure function of the seed and the step."""
+"""Which rows are seen when: a pure function of the seed and the batch's number."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +10,9 @@ from stages.errors import StageError
 
 
 class Batches(IterableDataset[Any]):
-    """Endless batches; which rows the batch of step s holds is a pure function of (seed, s).
+    """Endless batches; which rows batch number n (from 0) holds is a pure function of (seed, n).
+
+    A step of `fit` takes the next `accumulate` of them: with one, batch s is that of step s.
 
     Every row is drawn once per epoch, in an order of its own for each epoch; a batch may straddle two epochs, so each
     has exactly `batch_size` rows, also when there are fewer rows than that.
@@ -24,11 +26,11 @@ class Batches(IterableDataset[Any]):
         if count < 1:
             raise StageError("there is nothing to train on: the train split is empty; check `data`")
         self.make_batch, self.count, self.batch_size, self.seed = make_batch, count, batch_size, seed
-        self.start_step = 0
+        self.start = 0  # number of the first batch to yield
 
-    def rows(self, step: int) -> np.ndarray:
-        """Row numbers of the batch of a step, int64 (batch_size,)."""
-        wanted = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+    def rows(self, number: int) -> np.ndarray:
+        """Row numbers of the batch of that number, int64 (batch_size,)."""
+        wanted = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
         epochs, places = wanted // self.count, wanted % self.count
         rows = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
@@ -37,10 +39,10 @@ class Batches(IterableDataset[Any]):
         return rows
 
     def __iter__(self) -> Iterator[Any]:
-        step = self.start_step
+        number = self.start
         while True:
-            yield self.make_batch(self.rows(step))
-            step += 1
+            yield self.make_batch(self.rows(number))
+            number += 1
 
 
 class Sweep:

@@ -102,6 +102,8 @@ class Resumable(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not step_completed(trainer, batch_idx):
+            return  # gradients that were accumulated are in no checkpoint
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         step = trainer.global_step
         if step % LOG_EVERY_STEPS == 0 and isinstance(loss, Tensor) and not torch.isfinite(loss):
@@ -175,6 +177,8 @@ class Progress(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not step_completed(trainer, batch_idx):
+            return
         if trainer.global_step % LOG_EVERY_STEPS == 0:
             shown = {
                 k: f"{float(v):.3f}" for k, v in trainer.callback_metrics.items() if k in ("train/loss", "val/loss")
@@ -185,6 +189,11 @@ class Progress(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def step_completed(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether the batch was the last of an optimiser step, so that its weights and `global_step` are new."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def write_checkpoint(trainer: pl.Trainer, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Fitting a module from wherever an earlier call stopped.
 
-The batch of step s depends on the seed and s alone, so a run that was stopped goes on exactly where it would have been.
+The batches of step s depend on the seed and s alone, so a stopped run goes on exactly where it would have been.
 """
 
 import logging
@@ -40,6 +40,7 @@ def fit(
     val_every: int,
     scratch: Path,
     desc: str,
+    accumulate: int = 1,
     ema_decay: float | None = None,
     best: Best | None = None,
 ) -> None:
@@ -52,6 +53,9 @@ def fit(
     Args:
         val: batches for `validation_step`, run every `val_every` steps and after the last; None for none.
         desc: what the progress bar says; also the name of the checkpoint.
+        accumulate: batches of `train` whose mean gradient one step takes, for a large batch in little memory: equal to
+            batches that many times as large where the loss is a mean over rows. All else counts steps; of the values
+            that a training step logs, those of its last batch are kept.
         ema_decay: publish the exponential moving average of the weights with this decay; None for the weights.
         best: publish the weights of the best validation; None for those of the last step. Needs `val`.
 
@@ -64,16 +68,18 @@ def fit(
         module.load_state_dict(torch.load(files.finished, weights_only=True))
         module.eval()
         return
-    train.start_step = files.step_reached()
+    start_step = files.step_reached()
+    train.start = start_step * accumulate
     every = None if val is None else min(val_every, max_steps)
     callbacks = _callbacks(files, max_steps, every, ema_decay, best if val is not None else None)
-    trainer = _trainer(callbacks, Curves(scratch / "curves.jsonl", files.name, train.start_step), max_steps, every)
+    curves = Curves(scratch / "curves.jsonl", files.name, start_step)
+    trainer = _trainer(callbacks, curves, max_steps, every, accumulate)
     with _quiet():
         trainer.fit(
             module,
             DataLoader(train, batch_size=None),
             None if val is None else DataLoader(_Listed(val), batch_size=None),
-            ckpt_path=str(files.checkpoint) if train.start_step else None,
+            ckpt_path=str(files.checkpoint) if start_step else None,
             weights_only=True,
         )
     if files.best.is_file():
@@ -117,7 +123,9 @@ def _callbacks(
     return [*callbacks, Resumable(files.checkpoint, val_every)]
 
 
-def _trainer(callbacks: list[pl.Callback], curves: Curves, max_steps: int, val_every: int | None) -> pl.Trainer:
+def _trainer(
+    callbacks: list[pl.Callback], curves: Curves, max_steps: int, val_every: int | None, accumulate: int
+) -> pl.Trainer:
     for noisy in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     return pl.Trainer(
@@ -130,7 +138,8 @@ def _trainer(callbacks: list[pl.Callback], curves: Curves, max_steps: int, val_e
         enable_model_summary=False,
         num_sanity_val_steps=0,
         limit_val_batches=0 if val_every is None else 1.0,
-        val_check_interval=val_every,
+        accumulate_grad_batches=accumulate,
+        val_check_interval=None if val_every is None else val_every * accumulate,  # in batches
         check_val_every_n_epoch=None,
         log_every_n_steps=min(LOG_EVERY_STEPS, max_steps),
         gradient_clip_val=GRADIENT_CLIP,
