@@ -100,7 +100,7 @@ def assert_same_weights(one: Regression, other: Regression) -> None:
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
-@pytest.mark.parametrize("stop", [33, 40])
+@pytest.mark.parametrize("stop", [33, 40, 60])
 def test_stopped_and_resumed_equals_one_go(tmp_path: Path, ema: float | None, stop: int) -> None:
     whole = train(Regression(), tmp_path / "whole", ema)
     with pytest.raises(Interrupted, match=f"after step {stop} of 60"):
@@ -126,7 +126,7 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path: Path, scale: float)
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
-@pytest.mark.parametrize(("stop", "stop_in"), [(1, 0), (20, 0), (33, 1), (40, 2)])
+@pytest.mark.parametrize(("stop", "stop_in"), [(1, 0), (20, 0), (33, 1), (40, 2), (60, 1)])
 def test_stopped_while_accumulating_and_resumed_equals_one_go(
     tmp_path: Path, ema: float | None, stop: int, stop_in: int
 ) -> None:
@@ -189,7 +189,7 @@ def test_a_validation_that_is_no_number_is_not_the_best(tmp_path: Path, monkeypa
     assert_same_weights(scored, train(Regression(), tmp_path / "short", steps=40))
 
 
-@pytest.mark.parametrize("stop", [None, 40])
+@pytest.mark.parametrize("stop", [None, 40, 60])
 def test_patience_ends_a_fit_that_gets_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int | None) -> None:
     monkeypatch.setattr(Scored, "scores", {20: 0.1, 40: 0.2, 60: 0.3})
     best = Best("val/score", patience=2)

@@ -49,6 +49,9 @@ class KeepBest(pl.Callback):
         self.value: float | None = None
         self.waited = 0
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._lose_patience(trainer)  # already, where the fit was stopped after its last validation
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         value = float(trainer.callback_metrics[self.best.value])
         if self._is_best(value):
@@ -56,6 +59,9 @@ class KeepBest(pl.Callback):
             write_checkpoint(trainer, self.path)  # a whole one: it has the averaged weights where those are published
             return
         self.waited += 1
+        self._lose_patience(trainer)
+
+    def _lose_patience(self, trainer: pl.Trainer) -> None:
         if self.best.patience and self.waited >= self.best.patience:
             trainer.should_stop = True
 

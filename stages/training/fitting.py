@@ -82,8 +82,10 @@ def fit(
             ckpt_path=str(files.checkpoint) if start_step else None,
             weights_only=True,
         )
-    if files.best.is_file():
-        module.load_state_dict(torch.load(files.best, weights_only=True, map_location="cpu")["state_dict"])
+    ended_before = start_step >= max_steps  # stopped after its last step, which Lightning takes for nothing to do
+    if files.best.is_file() or ended_before:
+        published = files.best if files.best.is_file() else files.checkpoint
+        module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
     module.eval()
     files.finish(module.state_dict())
 
