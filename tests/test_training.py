@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.errors import Interrupted, StageError
-from stages.training import Batches, Best, Sweep, adamw_cosine, fit
+from stages.training import Batches, Best, Sweep, adamw_cosine, fit, radam_lookahead
 
 DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 
@@ -55,6 +55,22 @@ class Scored(Regression):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         self.log("val/score", self.scores[self.global_step])
+
+
+class Ahead(Regression):
+    """Learns with Lookahead, all but one vector."""
+
+    def __init__(self, k: int, stop_at: int | None = None, stop_in: int = 0, dropout: float = 0.5) -> None:
+        super().__init__(stop_at, stop_in=stop_in, dropout=dropout)
+        list(self.network.parameters())[-1].requires_grad_(False)
+        self.k = k
+
+    def configure_optimizers(self) -> Any:
+        return radam_lookahead(self, 1e-2, 0.1, warmup_steps=4, k=self.k)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+        self.log("val/first", float(self.global_step == 20))
 
 
 class Killed(Regression):
@@ -163,6 +179,74 @@ def test_accumulating_validates_and_waits_in_steps(tmp_path: Path, monkeypatch: 
     scored = train(Scored(), tmp_path / "scored", steps=80, best=Best("val/score", patience=2), accumulate=3)
     assert scored.seen == 60 * 3
     assert_same_weights(scored, train(Regression(), tmp_path / "short", steps=20, accumulate=3))
+
+
+def lookahead_by_hand(k: int, steps: int) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """The slow and the fast weights at the start and after each step: Algorithm 1 of arXiv:1907.08610 over RAdam."""
+    network = Ahead(k, dropout=0).network
+    fast = list(network.parameters())[:3]  # hidden weight, hidden bias, output weight
+    groups = [{"params": fast[::2], "weight_decay": 0.1}, {"params": fast[1:2], "weight_decay": 0.0}]
+    radam = torch.optim.RAdam(groups, lr=1e-2, betas=(0.9, 0.999), decoupled_weight_decay=True)
+    batches = Batches(lambda rows: DATA[rows], len(DATA), 8, seed=5)
+    slow = [weight.detach().clone() for weight in fast]
+    kept = [([*slow], [weight.detach().clone() for weight in fast])]
+    for step in range(1, steps + 1):
+        batch = DATA[batches.rows(step - 1)]
+        radam.zero_grad()
+        (network(batch) - batch.sum(-1, keepdim=True)).square().mean().backward()
+        nn.utils.clip_grad_norm_(fast, 1.0)
+        for group in radam.param_groups:
+            group["lr"] = 1e-2 * min(step, 4) / 4
+        radam.step()
+        if step % k == 0:
+            slow = [0.5 * one + 0.5 * other.detach() for one, other in zip(slow, fast, strict=True)]
+            for weight, value in zip(fast, slow, strict=True):
+                weight.data.copy_(value)
+        kept.append(([*slow], [weight.detach().clone() for weight in fast]))
+    return kept
+
+
+def farthest(ours: Regression, weights: list[Tensor]) -> float:
+    """Largest distance of a trained weight from what it is compared with."""
+    trained = [weight for weight in ours.network.parameters() if weight.requires_grad]
+    return max(float((one.detach() - other).abs().max()) for one, other in zip(trained, weights, strict=True))
+
+
+@pytest.mark.parametrize("k", [5, 6])
+def test_lookahead_publishes_and_validates_the_slow_weights(tmp_path: Path, k: int) -> None:
+    by_hand = lookahead_by_hand(k, 33)
+    module = train(Ahead(k, dropout=0), tmp_path, ema=None, steps=33)
+    slow, fast = by_hand[33]
+    assert farthest(module, slow) < 1e-6
+    assert farthest(module, fast) > 1e-3
+    validated = {line["step"]: line["val/loss"] for line in curves(tmp_path) if "val/loss" in line}
+    assert list(validated) == [20, 33]
+    for step, value in validated.items():
+        weight, bias, out = by_hand[step][0]
+        predicted = (DATA @ weight.T + bias) @ out.T + list(module.network.parameters())[-1].detach()
+        assert value == pytest.approx(float((predicted - DATA.sum(-1, keepdim=True)).square().mean()), rel=1e-5)
+
+
+def test_lookahead_keeps_the_slow_weights_of_the_best_validation(tmp_path: Path) -> None:
+    module = train(Ahead(6, dropout=0), tmp_path, ema=None, steps=21, best=Best("val/first", highest=True))
+    slow, fast = lookahead_by_hand(6, 20)[20]
+    assert farthest(module, slow) < 1e-6
+    assert farthest(module, fast) > 1e-3
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("stop", [1, 20, 33, 35, 60])
+def test_lookahead_stopped_and_resumed_equals_one_go(
+    tmp_path: Path, stop: int, ema: float | None, accumulate: int
+) -> None:
+    whole = train(Ahead(7), tmp_path / "whole", ema, accumulate=accumulate)
+    with pytest.raises(Interrupted, match=f"after step {stop} of 60"):
+        train(Ahead(7, stop_at=stop, stop_in=accumulate // 2), tmp_path / "parts", ema, accumulate=accumulate)
+    resumed = train(Ahead(7), tmp_path / "parts", ema, accumulate=accumulate)
+    assert resumed.seen == (60 - stop) * accumulate
+    assert_same_weights(whole, resumed)
+    assert curves(tmp_path / "parts") == curves(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

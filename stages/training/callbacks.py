@@ -56,7 +56,7 @@ class KeepBest(pl.Callback):
         value = float(trainer.callback_metrics[self.best.value])
         if self._is_best(value):
             self.value, self.waited = value, 0
-            write_checkpoint(trainer, self.path)  # a whole one: it has the averaged weights where those are published
+            write_checkpoint(trainer, self.path)  # a whole one: its state_dict is what is published
             return
         self.waited += 1
         self._lose_patience(trainer)
@@ -77,6 +77,48 @@ class KeepBest(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from there."""
         self.value, self.waited = state_dict["value"], state_dict["waited"]
+
+
+class SlowWeights(pl.Callback):
+    """Validates and publishes the slow weights of Lookahead (arXiv:1907.08610), which Algorithm 1 returns.
+
+    Training goes on with the fast ones. As with averaged weights, the `state_dict` of a checkpoint is what would be
+    published. Does nothing with other optimisers.
+    """
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if lookahead := _lookahead(trainer):
+            lookahead.backup_and_load_cache()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if lookahead := _lookahead(trainer):
+            lookahead.clear_and_load_backup()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if lookahead := _lookahead(trainer):
+            lookahead.backup_and_load_cache()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if lookahead := _lookahead(trainer):
+            named = pl_module.named_parameters(remove_duplicate=False)
+            slow = {name: lookahead.state[p]["slow_params"] for name, p in named if p in lookahead.state}
+            fast = checkpoint["state_dict"]
+            checkpoint["fast_weights"] = fast
+            checkpoint["state_dict"] = {name: slow.get(name, value) for name, value in fast.items()}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if "fast_weights" in checkpoint:
+            pl_module.load_state_dict(checkpoint["fast_weights"])  # in place of what Lightning loaded just now
+
+
+def _lookahead(trainer: pl.Trainer) -> Any:
+    """The optimiser if it is `pytorch_optimizer.Lookahead`, which is not imported for a fit that does without it."""
+    optimizer = trainer.optimizers[0]
+    return optimizer if hasattr(optimizer, "backup_and_load_cache") else None
 
 
 class Resumable(pl.Callback):

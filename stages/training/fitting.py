@@ -24,6 +24,7 @@ from stages.training.callbacks import (
     OwnRandomness,
     Progress,
     Resumable,
+    SlowWeights,
     ValidationAtTheEnd,
 )
 from stages.training.curves import Curves
@@ -56,7 +57,8 @@ def fit(
         accumulate: batches of `train` whose mean gradient one step takes, for a large batch in little memory: equal to
             batches that many times as large where the loss is a mean over rows. All else counts steps; of the values
             that a training step logs, those of its last batch are kept.
-        ema_decay: publish the exponential moving average of the weights with this decay; None for the weights.
+        ema_decay: publish the exponential moving average of the weights with this decay; None for the weights (with
+            Lookahead the slow ones).
         best: publish the weights of the best validation; None for those of the last step. Needs `val`.
 
     Raises:
@@ -120,6 +122,8 @@ def _callbacks(
     callbacks = [Progress(files.name, max_steps), OwnRandomness(), ValidationAtTheEnd()]
     if ema_decay is not None:
         callbacks.append(EMAWeightAveraging(decay=ema_decay))
+    else:
+        callbacks.append(SlowWeights())
     if best is not None:
         callbacks.append(KeepBest(best, files.best))
     return [*callbacks, Resumable(files.checkpoint, val_every)]
