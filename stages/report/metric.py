@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     label: str
     unit: str
-    """percent, dB, bits, count or score."""
+    """percent, dB, bits, count, rank or score."""
     better: int
     """1: higher is better, -1: lower, 0: neither."""
 
@@ -43,6 +43,11 @@ KINDS = {
     "precision": Kind("Precision", "percent", 1),
     "recall": Kind("Recall", "percent", 1),
     "f1": Kind("F1", "percent", 1),
+    "macro_f1": Kind("Macro F1", "percent", 1),
+    "roc_auc": Kind("ROC-AUC", "score", 1),
+    "average_precision": Kind("Average precision", "score", 1),
+    "threshold": Kind("Threshold", "score", 0),
+    "median_rank": Kind("Median rank", "rank", -1),
     "bleu1": Kind("BLEU-1", "score", 1),
     "bleu2": Kind("BLEU-2", "score", 1),
     "bleu3": Kind("BLEU-3", "score", 1),
@@ -73,6 +78,18 @@ ACRONYMS = {
     **{word: KINDS[word].label for word in ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "cider")},
     **{word: KINDS[word].label for word in ("rouge1", "rouge2", "rougeL")},
 }
+PREFIXES = {
+    "itm_hard": "ITM hard-caption",
+    "itc_hard": "ITC hard-caption",
+    "published": "Related pairs only,",
+    "caption": "Captions of real pictures,",
+    "smell_itm": "Same smell by ITM,",
+    "smell_itc": "Same smell by ITC,",
+    "smell_probe": "Same smell by probe,",
+    "smell_probe_shuffled": "Same smell by shuffled probe,",
+    "smell_majority": "Same smell, always the commoner answer,",
+}
+"""What stands before a known name, where its words alone would not be understood."""
 COMPOSITIONS = "_compositions"
 """Ends the name of a metric on the split whose combinations of attribute values no other split shows."""
 PERCENT_WORDS = ("accuracy", "usage", "share", "recall", "precision", "retrieval", "f1")
@@ -123,7 +140,12 @@ def kind_of(path: str) -> Kind:
     if path.endswith(COMPOSITIONS):
         kind = kind_of(path.removesuffix(COMPOSITIONS))
         return kind._replace(label=f"{kind.label}, new compositions")
-    name = path.rsplit("/", 1)[-1]
+    head, _, name = path.rpartition("/")
+    found = _kind_by_ending(head or path)
+    if found is not None and not head:
+        return found
+    if found is not None and name not in KINDS:  # the share of the whole that one attribute has, say
+        return found._replace(label=f"{found.label}: {name.replace('_', ' ')}")
     label = _readable(path)
     better = -1 if any(word in name for word in LOWER_WORDS) else 0
     if name in KINDS:
@@ -135,6 +157,20 @@ def kind_of(path: str) -> Kind:
     if any(word in name for word in PERCENT_WORDS) or RECALL_AT.search(name) or "attribute" in path:
         return Kind(label, "percent", 1)
     return Kind(label, "score", better)
+
+
+def _kind_by_ending(path: str) -> Kind | None:
+    """The kind of a known name with words before it, "itm_roc_auc" as "roc_auc"; the longest such name counts."""
+    if path in KINDS:
+        return KINDS[path]
+    name = max((name for name in KINDS if path.endswith(f"_{name}")), key=len, default=None)
+    if name is None:
+        return None
+    prefix, kind = path.removesuffix(f"_{name}"), KINDS[name]
+    label = kind.label
+    if label[1:2].islower():  # not an acronym
+        label = label[0].lower() + label[1:]
+    return kind._replace(label=f"{PREFIXES.get(prefix) or _readable(prefix)} {label}")
 
 
 def _readable(path: str) -> str:
@@ -152,6 +188,8 @@ def write_number(value: float, unit: str) -> str:
         return f"{value:.2f}"
     if unit == "bits":
         return f"{value:.3f}"
+    if unit == "rank":
+        return f"{value:.1f}".removesuffix(".0")  # the median of an even number of ranks may lie between two
     if unit == "count" or (value == int(value) and abs(value) >= 10):
         return f"{value:,.0f}".replace(",", "\u202f")  # narrow no-break space
     if abs(value) >= 10:

@@ -43,6 +43,14 @@ def test_nested_json_is_flattened_by_path() -> None:
         ("captions/cider", "Captions: CIDEr-D", "score", 1),
         ("captions/rougeL", "Captions: ROUGE-L F1", "score", 1),
         ("something_new", "Something new", "score", 0),
+        ("itm_threshold", "ITM threshold", "score", 0),
+        ("itc_roc_auc", "ITC ROC-AUC", "score", 1),
+        ("itm_hard_average_precision", "ITM hard-caption average precision", "score", 1),
+        ("itm_hard_accuracy/line_colour", "ITM hard-caption accuracy: line colour", "percent", 1),
+        ("published_recall", "Related pairs only, recall", "percent", 1),
+        ("image_to_text_median_rank", "Image to text median rank", "rank", -1),
+        ("caption_bleu4_sentence", "Captions of real pictures, BLEU-4, mean over sentences", "score", 1),
+        ("smell_probe_shuffled_macro_f1", "Same smell by shuffled probe, macro F1", "percent", 1),
     ],
 )
 def test_names_nobody_foresaw_are_still_readable(path: str, label: str, unit: str, better: int) -> None:
@@ -52,3 +60,8 @@ def test_names_nobody_foresaw_are_still_readable(path: str, label: str, unit: st
 @pytest.mark.parametrize(("value", "text"), [(0.05, "0.050"), (0.0064, "0.0064"), (187.31, "187.3"), (0.0, "0.000")])
 def test_digits(value: float, text: str) -> None:
     assert write_value(Metric(value), "score") == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "1"), (2.5, "2.5"), (10.0, "10"), (1200.0, "1200")])
+def test_a_rank_is_whole_or_half(value: float, text: str) -> None:
+    assert write_value(Metric(value), "rank") == text
