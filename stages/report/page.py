@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from stages.config.report import ReportConfig
 from stages.data import PreparedSet
 from stages.markdown import escape_markdown
+from stages.report.blip import BlipSection, blip_section
 from stages.report.card import DataCard, data_card
 from stages.report.curves import plot_curves, read_curves
 from stages.report.facts import Evaluation, RunFacts, system_name
@@ -17,7 +18,6 @@ from stages.report.pictures import Figure, GridRow, picture_grid, png_figure
 from stages.report.reproduction import reproduction_table, worked_example
 from stages.report.sections import (
     attribute_table,
-    blip_tables,
     costs_table,
     judge_table,
     latents_table,
@@ -59,7 +59,7 @@ class Page:
     systems: Table
     attributes: Table
     judge: Table
-    blip: list[Table]
+    blip: BlipSection
     vqvae: Table
     prior: list[Table]
     others: list[Table]
@@ -98,7 +98,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         systems=systems_table(evaluation),
         attributes=attribute_table(evaluation),
         judge=judge_table(evaluation),
-        blip=blip_tables(evaluation),
+        blip=blip_section(evaluation),
         vqvae=list_table("vqvae-figures", "VQ-VAE on held-out pictures", evaluation.section("vqvae")),
         prior=prior_tables(evaluation),
         others=[list_table(f"section-{name}", name.capitalize(), metrics) for name, metrics in others.items()],
@@ -133,7 +133,9 @@ def render_markdown(page: Page) -> str:
     """Summary and tables in Markdown."""
     parts = [f"# {escape_markdown(page.title)}", escape_markdown(page.subtitle)]
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
-    tables = [page.systems, page.attributes, page.judge, *page.blip, page.vqvae, *page.prior, *page.others]
+    blip = [page.blip.decisions] if page.blip.decisions else []
+    blip += page.blip.tables
+    tables = [page.systems, page.attributes, page.judge, *blip, page.vqvae, *page.prior, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []
     tables += [page.missing, page.costs]
@@ -141,6 +143,8 @@ def render_markdown(page: Page) -> str:
         if page.card and table is page.card.tables[0]:
             sheet = "The contact sheet is on the page, and beside the data set's own card."
             parts += ["## Data card", escape_markdown(f"{page.card.sentence} {sheet}")]
+        if table is page.blip.decisions:
+            parts += ["## BLIP", escape_markdown(page.blip.guide)]
         if table.rows or table.remark:
             parts += [f"## {escape_markdown(table.title)}", markdown(table)]
         if table is page.example:

@@ -21,15 +21,6 @@ TOLD = {
     ("train", None): "true caption, train pictures",
 }
 LEVELS = {"both": "both levels", "top": "top level", "bottom": "bottom level"}
-SIMILARITY = re.compile(r"(?P<score>itm|itc)_similarity_(?P<pairs>related|unrelated)_(?P<statistic>mean|median|std)")
-SCORES = {"itm": "ITM probability", "itc": "ITC cosine"}
-STATISTICS = {"mean": "mean", "median": "median", "std": "standard deviation"}
-DECISIONS = ("accuracy", "precision", "recall", "f1")
-DECISION_NAMES = {
-    "published": "ITM, as published: related pairs only",
-    "itm": "ITM, as many unrelated pairs",
-    "itc": "ITC cosine, as many unrelated pairs",
-}
 LATENT_NAMES = {
     "explained_variance_2_top": Kind("Variance in 2 components, top", "percent", 0),
     "explained_variance_10_top": Kind("Variance in 10 components, top", "percent", 0),
@@ -115,44 +106,6 @@ def judge_table(evaluation: Evaluation) -> Table:
     """How far the judge of the attributes can itself be trusted."""
     metrics = {path: metric for path, metric in evaluation.section("judge").items() if not PER_ATTRIBUTE.match(path)}
     return list_table("judge", "The judge on real pictures it was not trained on", metrics)
-
-
-def blip_tables(evaluation: Evaluation) -> list[Table]:
-    """BLIP's decisions by protocol, and its other figures."""
-    metrics = evaluation.section("blip")
-    decisions = Table("blip-decisions", "Does this picture belong to this caption?", ["protocol", *DECISION_HEAD])
-    for prefix, name in DECISION_NAMES.items():
-        found = [metrics.get(f"{prefix}_{decision}") for decision in DECISIONS]
-        if any(found):
-            cells = [
-                decisions.metric_cell(m or Metric(None, reason="not measured"), kind_of(d))
-                for m, d in zip(found, DECISIONS, strict=True)
-            ]
-            decisions.rows.append([Cell(name), *cells])
-    taken = {f"{prefix}_{decision}" for prefix in DECISION_NAMES for decision in DECISIONS}
-    scores = _score_table(metrics)
-    rest = {path: m for path, m in metrics.items() if path not in taken and not SIMILARITY.fullmatch(path)}
-    others = list_table("blip-others", "Retrieval and thresholds", rest)
-    return [table for table in (decisions, scores, others) if table.rows]
-
-
-def _score_table(metrics: dict[str, Metric]) -> Table:
-    """How the scores of related and of unrelated pairs are distributed."""
-    columns: dict[str, dict[str, Metric]] = {}
-    for path, metric in metrics.items():
-        match = SIMILARITY.fullmatch(path)
-        if match:
-            columns.setdefault(STATISTICS[match["statistic"]], {})[f"{match['score']}_{match['pairs']}"] = metric
-    rows = {
-        f"{score}_{pairs}": Kind(f"{name}, {pairs} pairs", "score", 0)
-        for score, name in SCORES.items()
-        for pairs in ("related", "unrelated")
-        if any(f"{score}_{pairs}" in column for column in columns.values())
-    }
-    return cross_table("blip-scores", "Scores of related and unrelated pairs", "score", columns, rows)
-
-
-DECISION_HEAD = [kind_of(decision).label for decision in DECISIONS]
 
 
 def prior_tables(evaluation: Evaluation) -> list[Table]:
