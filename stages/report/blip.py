@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from stages.report.facts import Evaluation
+from stages.report.facts import RunFacts
+from stages.report.histograms import histogram_figure, read_histograms
 from stages.report.metric import KINDS, Kind, Metric, kind_of, write_value
+from stages.report.pictures import Figure
 from stages.report.table import Cell, Table, arrow, cross_table, list_table
 
 SCORES = {"itm": "ITM", "itc": "ITC"}
@@ -40,13 +42,20 @@ class BlipSection:
     guide: str
     """How to read the decisions, for who is new to them; empty without them."""
     decisions: Table | None
+    histograms: list[Figure]
     tables: list[Table]
-    """What comes after the decisions."""
+    """What comes after the histograms."""
 
 
-def blip_section(evaluation: Evaluation) -> BlipSection:
-    """What is there of BLIP's figures; a table of which nothing is available is left to the list of such things."""
-    metrics = evaluation.section("blip")
+def blip_section(facts: RunFacts) -> BlipSection:
+    """What is there of BLIP's figures; a table of which nothing is available is left to the list of such things.
+
+    Raises:
+        StageError: the published histograms cannot be read.
+    """
+    metrics = facts.evaluation.section("blip")
+    folder = facts.directories.get("blip")
+    histograms = read_histograms(folder / "histograms.json") if folder else []
     decisions = decision_table(metrics)
     rest = {path: m for path, m in metrics.items() if not any(known.fullmatch(path) for known in SHOWN_APART)}
     tables = [
@@ -58,9 +67,10 @@ def blip_section(evaluation: Evaluation) -> BlipSection:
         list_table("blip-others", "BLIP's other figures", rest),
     ]
     shown = [table for table in tables if _anything(table)]
+    drawn = [histogram_figure(histogram) for histogram in histograms]
     if not _anything(decisions):
-        return BlipSection("", None, shown)
-    return BlipSection(_guide(metrics), decisions, shown)
+        return BlipSection("", None, drawn, shown)
+    return BlipSection(_guide(metrics), decisions, drawn, shown)
 
 
 def decision_table(metrics: dict[str, Metric]) -> Table:
@@ -142,7 +152,9 @@ def retrieval_table(metrics: dict[str, Metric]) -> Table:
     ordered = sorted(found - {"median_rank"}, key=lambda figure: int(figure[1:])) + sorted(found & {"median_rank"})
     rows = {figure: kind_of(figure) for figure in ordered}
     table = cross_table("blip-retrieval", "Retrieval, both ways", "by ITC cosine", shown, rows)
-    table.remark = "R@k: the share for which the own one is among the first k. Median rank 1: it is mostly the first."
+    table.remark = (
+        "R@k: the own one is among the first k. Median rank 1: it is the first in at least half of the cases."
+    )
     return table
 
 
@@ -150,7 +162,7 @@ def confusion_table(metrics: dict[str, Metric]) -> Table:
     """Which attribute of a caption may be changed without BLIP noticing."""
     columns = _confusions(metrics)
     names = dict.fromkeys(name for column in columns.values() for name in column)
-    rows = {name: Kind(name.replace("_", " "), "percent", 1) for name in names}
+    rows = {name: Kind(name.replace("_", " "), "percent", 0) for name in names}
     title = "Which attributes are confused: changed captions rightly called unrelated"
     table = cross_table("blip-confusions", title, "changed attribute", columns, rows)
     hardest = [_hardest(score, shares) for score, shares in columns.items()]

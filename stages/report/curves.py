@@ -1,6 +1,5 @@
 """Training curves as small multiples: one small plot per logged value, training and validation in one."""
 
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure as Plot
 
-from stages.report.pictures import Figure, data_uri
+from stages.report.pictures import Figure, plot_figure
 
 MOST_PANELS = 12
 LEFT_OUT = ("lr", "epoch")
@@ -85,10 +84,7 @@ def _plot(curve: Curve) -> Figure:
         axes.set_xlabel("step")
         if len(curve.lines) > 1:
             axes.legend(fontsize=8)
-        buffer = io.BytesIO()
-        plot.savefig(buffer, format="png", dpi=140)
-    last = ", ".join(
-        f"{split or 'value'} {line[-1][1]:.4g} at step {line[-1][0]}" for split, line in curve.lines.items()
-    )
-    width, height = int(3.3 * 140), int(2.2 * 140)
-    return Figure(data_uri("image/png", buffer.getvalue()), width, height, f"{curve.name}: {last}")
+        last = ", ".join(
+            f"{split or 'value'} {line[-1][1]:.4g} at step {line[-1][0]}" for split, line in curve.lines.items()
+        )
+        return plot_figure(plot, f"{curve.name}: {last}")

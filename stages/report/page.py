@@ -98,7 +98,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         systems=systems_table(evaluation),
         attributes=attribute_table(evaluation),
         judge=judge_table(evaluation),
-        blip=blip_section(evaluation),
+        blip=blip_section(facts),
         vqvae=list_table("vqvae-figures", "VQ-VAE on held-out pictures", evaluation.section("vqvae")),
         prior=prior_tables(evaluation),
         others=[list_table(f"section-{name}", name.capitalize(), metrics) for name, metrics in others.items()],

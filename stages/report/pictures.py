@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure as Plot
 from PIL import Image
 
 from stages.data.card import evenly_spaced
@@ -13,6 +14,8 @@ from stages.report.facts import Pictures, system_name
 
 LOSSLESS_UP_TO = 96
 """Longest side, pixels, up to which a picture is embedded as PNG; larger ones as JPEG."""
+
+PLOT_DPI = 140
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,14 @@ def png_figure(path: Path, label: str) -> Figure:
     with Image.open(path) as image:
         width, height = image.size
     return Figure(data_uri("image/png", path.read_bytes()), width, height, label)
+
+
+def plot_figure(plot: Plot, label: str) -> Figure:
+    """A drawn plot as embedded PNG."""
+    buffer = io.BytesIO()
+    plot.savefig(buffer, format="png", dpi=PLOT_DPI)
+    width, height = (int(inches * PLOT_DPI) for inches in plot.get_size_inches())
+    return Figure(data_uri("image/png", buffer.getvalue()), width, height, label)
 
 
 def data_uri(media_type: str, content: bytes) -> str:

@@ -110,6 +110,7 @@ class Tree:
                             values |= {"val/loss": 3 * np.exp(-step / 200) + 0.4, "val/usage_top": 0.97}
                         handle.write(json.dumps(values) + "\n")
         self.manifest("codes", {"pairs": 24}, 9.0)
+        (self.workspace.directory("blip") / "histograms.json").write_text(json.dumps(blip_histograms()))
 
     def add_latents(self) -> None:
         rng = np.random.default_rng(2)
@@ -265,6 +266,25 @@ def blip_metrics(attributes: bool) -> dict[str, Any]:
     smell = {"value": None, "n": 0, "ci95": None, "protocol": None, "reason": "only MUSTI has passages and smells"}
     systems = ("itm", "itc", "probe", "probe_shuffled", "majority")
     return found | {f"smell_{by}_macro_f1": dict(smell) for by in systems}
+
+
+def blip_histograms() -> dict[str, Any]:
+    """A `histograms.json` such as a network makes that sees most, but not all, of what captions say."""
+    rng = np.random.default_rng(4)
+    scores = {
+        "itm": {"related": rng.beta(6, 0.5, 500), "unrelated": rng.beta(0.3, 6, 500), "hard": rng.beta(0.5, 0.7, 480)},
+        "itc": {
+            "related": rng.normal(0.62, 0.07, 500),
+            "unrelated": rng.normal(0.12, 0.12, 500),
+            "hard": rng.normal(0.5, 0.1, 480),
+        },
+    }
+    found: dict[str, Any] = {}
+    for score, by_pairs in scores.items():
+        edges = np.linspace(0, 1, 41) if score == "itm" else np.linspace(-0.3, 0.9, 41)
+        found[score] = {"edges": edges.tolist(), "threshold": 0.42, "hard_threshold": 0.64 if score == "itm" else 0.47}
+        found[score] |= {pairs: np.histogram(values, edges)[0].tolist() for pairs, values in by_pairs.items()}
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ import pytest
 
 from stages.report import stage
 from stages.report.blip import blip_section, confusion_table, decision_table, retrieval_table, score_table
-from stages.report.facts import parse_evaluation
+from stages.report.facts import Pictures, RunFacts, parse_evaluation
 from stages.report.metric import flatten
 from stages.report.table import Table, markdown
 
-IDS = ["blip-decisions", "blip-scores", "blip-retrieval", "blip-confusions", "blip-captions"]
+IDS = ["blip-decisions", "blip-histograms", "blip-scores", "blip-retrieval", "blip-confusions", "blip-captions"]
 
 
 def page_of(tree: Any) -> tuple[str, str]:
@@ -27,6 +27,11 @@ def page_of(tree: Any) -> tuple[str, str]:
 def texts(table: Table) -> dict[str, list[str]]:
     """The cells of a table by the name of their row."""
     return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+
+
+def facts(metrics: dict[str, Any]) -> RunFacts:
+    """A run of which only the evaluation is known."""
+    return RunFacts("demo", {}, {}, parse_evaluation(metrics), Pictures([], [], {}))
 
 
 def test_every_table_is_on_the_page_in_its_order(make_tree: Callable[..., Any]) -> None:
@@ -76,7 +81,7 @@ def test_the_most_confused_attribute_is_named() -> None:
     blip = {f"{score}_hard_accuracy/{name}": value for score, by in shares.items() for name, value in by.items()}
     table = confusion_table(flatten(blip))
     assert table.head == ["changed attribute", "ITM", "ITC"]
-    assert texts(table) == {"colour ↑": ["90.0 %", "50.0 %"], "line count ↑": ["60.0 %", "70.0 %"]}
+    assert texts(table) == {"colour": ["90.0 %", "50.0 %"], "line count": ["60.0 %", "70.0 %"]}
     assert table.remark.endswith("Hardest for ITM: line count, 60.0 %. Hardest for ITC: colour, 50.0 %.")
 
 
@@ -130,7 +135,12 @@ def test_an_older_run_shows_what_it_has(make_tree: Callable[..., Any]) -> None:
     tree.metrics["blip"] = {path: m for path, m in tree.metrics["blip"].items() if re.fullmatch(old, path)}
     tree.write_metrics()
     html, text = page_of(tree)
-    assert re.findall(r'<h3 id="(blip-[^"]+)"', html) == ["blip-decisions", "blip-scores", "blip-retrieval"]
+    assert re.findall(r'<h3 id="(blip-[^"]+)"', html) == [
+        "blip-decisions",
+        "blip-histograms",
+        "blip-scores",
+        "blip-retrieval",
+    ]
     assert "honest test" not in html and "precision is 1" not in html and "95.0 %" in text
 
 
@@ -139,13 +149,14 @@ def test_without_figures_it_says_how_to_get_them(make_tree: Callable[..., Any], 
     tree = make_tree()
     tree.metrics["blip"] = blip
     tree.write_metrics()
+    (tree.workspace.directory("blip") / "histograms.json").unlink()
     html, text = page_of(tree)
     assert "No BLIP figure is available; run: make blip evaluation" in html and "<h3" not in html
     assert "## BLIP" not in text and ("there is no test split" in text) == bool(blip)
 
 
 def test_what_nobody_foresaw_has_a_table_of_its_own() -> None:
-    section = blip_section(parse_evaluation({"blip": {"new_figure": 0.5, "text_to_image_r1": 0.25}}))
+    section = blip_section(facts({"blip": {"new_figure": 0.5, "text_to_image_r1": 0.25}}))
     assert [table.id for table in section.tables] == ["blip-retrieval", "blip-others"]
     assert texts(section.tables[-1]) == {"New figure": ["0.500"]}
 
@@ -171,7 +182,7 @@ def test_names_and_protocols_from_outside_are_escaped(make_tree: Callable[..., A
 def test_the_tables_of_the_section_are_in_the_markdown_report(make_tree: Callable[..., Any]) -> None:
     tree = make_tree()
     _, text = page_of(tree)
-    section = blip_section(parse_evaluation(tree.metrics))
+    section = blip_section(facts(tree.metrics))
     assert section.decisions is not None
     for table in (section.decisions, *section.tables):
         assert f"## {table.title}" in text and markdown(table).rstrip() in text
