@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import BertTokenizerFast
 
-from stages.blip.network import BlipNetwork, load_network
+from stages.blip.network import BlipNetwork
+from stages.blip.pretrained import load_network
 from stages.blip.tokenizer import decode_captions, encode_captions
 from stages.errors import StageError
 

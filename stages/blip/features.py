@@ -18,7 +18,7 @@ from stages.errors import StageError
 
 _DESCRIPTION = "features.json"
 _ARRAYS = ("text_tokens", "text_mask", "text_pooled", "image_pooled")
-_BATCH = 64
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _extract_images(blip: Blip, images: np.ndarray, directory: Path) -> None:
 
 
 def _batches(rows: np.ndarray, desc: str, device: str) -> Iterator[np.ndarray]:
-    size = _BATCH if device == "cpu" else 8 * _BATCH
+    size = BATCH if device == "cpu" else 8 * BATCH
     starts = range(0, len(rows), size)
     for start in tqdm(starts, desc=desc, unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5):
         yield rows[start : start + size]

@@ -7,23 +7,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from stages.blip.losses import hard_negatives, itc_loss, itm_loss, lm_loss, related_pairs
-from stages.blip.metrics import recall_at, retrieval_ranks
-from stages.blip.network import BlipNetwork, Encoded
+from stages.blip.batch import Batch
+from stages.blip.losses import hard_negatives, itc_loss, itm_loss, lm_loss, nearest_negatives, related_pairs
+from stages.blip.metrics import recall_at, text_to_image_ranks
+from stages.blip.network import BlipNetwork, Encoded, embed_images
+from stages.blip.queue import MomentumQueue, Remembered
 from stages.config.blip import BlipConfig
-from stages.training import adamw_cosine
+from stages.training import adamw_cosine, radam_lookahead
 
 _VAL_SEED = 2**32  # apart from every training step's
-
-
-class Batch(NamedTuple):
-    """Pairs of picture and caption."""
-
-    image: Tensor  # (B,3,H,W) in [-1,1]
-    input_ids: Tensor  # (B,L) int64
-    attention_mask: Tensor  # (B,L) int64
-    image_index: Tensor  # (B,) int64, equal where the picture is the same
-    caption_index: Tensor  # (B,) int64, equal where the caption is the same
 
 
 class Losses(NamedTuple):
@@ -46,6 +38,9 @@ class BlipModule(pl.LightningModule):
         self.network = network
         self.config = config
         self.seed = seed
+        self.queue: MomentumQueue | None = None
+        if config.queue_size:
+            self.queue = MomentumQueue(network, config.queue_size, config.max_tokens, config.momentum)
         self.log_temperature = torch.nn.Parameter(torch.tensor(config.temperature).log())
         self._val: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -59,30 +54,51 @@ class BlipModule(pl.LightningModule):
         Args:
             draw: number of the draw of hard negatives; the same number gives the same negatives.
         """
-        image = self.network.encode_images(batch.image)
+        values = self.network.pixel_values(batch.image)
+        image = embed_images(self.network.retrieval, values)
         text = self.network.encode_text(batch.input_ids, batch.attention_mask)
-        related = related_pairs(batch.image_index, batch.caption_index)
+        bank = self._bank(batch, values, image, text)
+        related = related_pairs(batch.image_index, batch.caption_index, bank.image_index, bank.caption_index)  # (B,R)
         temperature = self.temperature()
-        similarity = (image.pooled @ text.pooled.T / temperature).detach()  # (B,B), row = picture
         logits = self.network.caption_logits(image.tokens, batch.input_ids, batch.attention_mask)
         losses = Losses(
-            itc=itc_loss(image.pooled, text.pooled, related, temperature),
-            itm=self._matching(batch, image.tokens, similarity, related, draw),
+            itc=itc_loss(image.pooled, text.pooled, bank.image, bank.text, related, temperature),
+            itm=self._matching(batch, image, text, bank, related, draw),
             lm=lm_loss(logits, batch.input_ids, batch.attention_mask),
         )
         return losses, image, text
 
-    def _matching(self, batch: Batch, image_tokens: Tensor, similarity: Tensor, related: Tensor, draw: int) -> Tensor:
+    def _bank(self, batch: Batch, values: Tensor, image: Encoded, text: Encoded) -> Remembered:
+        """What pictures and captions are compared with: the batch itself, or with a queue what that remembers."""
+        if self.queue is not None and self.training:
+            return self.queue.remember(batch, values)
+        return Remembered(
+            image.pooled, text.pooled, batch.input_ids, batch.attention_mask, batch.image_index, batch.caption_index
+        )
+
+    def _matching(
+        self, batch: Batch, image: Encoded, text: Encoded, bank: Remembered, related: Tensor, draw: int
+    ) -> Tensor:
         """ITM over n pairs, their pictures with a hard caption and their captions with a hard picture, in one pass."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + draw) % 2**63)
-        count = math.ceil(len(related) * self.config.itm_share) if self.training else len(related)
+        size = len(batch.image)
+        count = math.ceil(size * self.config.itm_share) if self.training else size
         rows = torch.arange(count, device=related.device)
-        wrong_caption = hard_negatives(similarity, related, generator)[:count]  # (n,) for each picture
-        wrong_image = hard_negatives(similarity.T, related.T, generator)[:count]  # (n,) for each caption
+        similarity = (image.pooled @ text.pooled.T / self.temperature()).detach()  # (B,B), row = picture
+        among = related[:, :size]
+        if len(bank.text) > size:  # there is a queue, and something in it
+            nearness = image.pooled[:count] @ bank.text[size:].T  # (n,Q)
+            place = nearest_negatives(nearness, related[:count, size:], self.config.nearest, generator)
+            wrong_caption = torch.where(place >= 0, place + size, -1)  # (n,) for each picture
+        else:
+            wrong_caption = hard_negatives(similarity, among, generator)[:count]
+        wrong_image = hard_negatives(similarity.T, among.T, generator)[:count]  # (n,) for each caption
         has_caption, has_image = wrong_caption >= 0, wrong_image >= 0
         images = torch.cat([rows, rows[has_caption], wrong_image[has_image]])  # (M,), M <= 3n
-        captions = torch.cat([rows, wrong_caption[has_caption], rows[has_image]])
-        logits = self.network.match(image_tokens[images], batch.input_ids[captions], batch.attention_mask[captions])
+        captions = torch.cat([rows, wrong_caption[has_caption], rows[has_image]])  # of the bank
+        mask = bank.attention_mask[captions]
+        longest = int(mask.sum(1).max())
+        logits = self.network.match(image.tokens[images], bank.input_ids[captions, :longest], mask[:, :longest])
         return itm_loss(logits, related[images, captions])
 
     def total(self, losses: Losses) -> Tensor:
@@ -97,7 +113,10 @@ class BlipModule(pl.LightningModule):
         return total
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses, _, _ = self.losses(batch, self.global_step)
+        part = batch_idx % self.config.accumulate
+        if self.queue is not None and part == 0:  # once a step
+            self.queue.follow(self.network)
+        losses, _, _ = self.losses(batch, self.global_step * self.config.accumulate + part)
         self.log("train/temperature", self.temperature(), batch_size=len(batch.image))
         return self._log_losses("train", losses, len(batch.image))
 
@@ -111,11 +130,13 @@ class BlipModule(pl.LightningModule):
             return
         image, text, index = (torch.cat(parts) for parts in zip(*self._val, strict=True))
         self._val = []
-        ranks = retrieval_ranks(text.float().cpu().numpy(), image.float().cpu().numpy(), index.cpu().numpy())
+        ranks = text_to_image_ranks(text.float().cpu().numpy(), image.float().cpu().numpy(), index.cpu().numpy())
         recalls = {k: recall_at(ranks, k) for k in (1, 5, 10)}
         self.log("val/retrieval_r10", recalls[10])
         self.log("val/mean_recall", sum(recalls.values()) / len(recalls))
 
     def configure_optimizers(self) -> Any:
         config = self.config
+        if config.optimizer == "radam_lookahead":
+            return radam_lookahead(self, config.lr, config.weight_decay, config.warmup_steps)
         return adamw_cosine(self, config.lr, config.weight_decay, config.warmup_steps, config.max_steps)

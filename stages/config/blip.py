@@ -1,6 +1,7 @@
 """The `blip` section of a run's config."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class BlipConfig:
     """Second checkpoint that supplies the captioner's text tower (`Salesforce/blip-image-captioning-base`);
     none: both towers start from `pretrained`."""
     image_size: int | None = None
-    """Side of the picture the network sees, pixels; none: that of the data set."""
+    """Side of the picture the network sees, pixels; none: that of the data set, or of the checkpoint to start from,
+    whose positions are interpolated to any other."""
     patch_size: int = 8
     """Side of one picture token, pixels."""
     vision_width: int = 96
@@ -40,26 +42,49 @@ class BlipConfig:
     """Upper limit of the WordPiece vocabulary, tokens."""
     max_tokens: int = 40
     """Longest caption that is read, tokens, [CLS] and [SEP] included; longer ones are truncated and counted."""
+    tuned: Literal["all", "last", "lora"] = "all"
+    """Which weights are tuned: all, those of the last layers, or low-rank updates of all linear maps (LoRA,
+    arXiv:2106.09685), which leave the checkpoint's own as they are and are added to them when published."""
+    last_layers: int = 2
+    """Layers of each tower that are tuned, counted from its end, where `tuned` is last."""
+    lora_rank: int = 8
+    """Rank of the updates where `tuned` is lora."""
+    lora_alpha: int = 16
+    """Updates are scaled by lora_alpha / lora_rank."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed again in the backward pass rather than kept: less memory, a third more time."""
+    queue_size: int = 2048
+    """Past pairs that ITC and the hard captions of ITM are drawn from, beside the batch (BLIP: 57,600); 0: the batch
+    alone, in which a caption that differs in just one thing hardly ever is."""
+    momentum: float = 0.99
+    """Share of the momentum encoders' weights that stays at each step, where there is a queue (BLIP: 0.995)."""
+    nearest: int = 64
+    """How many of the queue's captions, those nearest to a picture, its hard caption is drawn from, evenly: among the
+    very nearest are captions that are true of it, too."""
     itc_weight: float = 1.0
     """Weight of the image-text contrastive loss."""
     itm_weight: float = 1.0
     """Weight of the image-text matching loss."""
     itm_share: float = 0.5
     """Share of a batch's pairs that ITM sees, each with two hard negatives; it is the dearest of the three losses."""
-    lm_weight: float = 2.0
-    """Weight of the caption loss (nats per token, of which few say what is to be seen)."""
+    lm_weight: float = 8.0
+    """Weight of the caption loss (BLIP: 1; nats per token, of which a new network finds few that say what is seen)."""
     temperature: float = 0.07
     """Temperature of ITC at the start; it is learned (arXiv:2201.12086)."""
     max_steps: int = 700
     """Optimiser steps."""
     batch_size: int = 32
-    """Pairs per step; ITC's negatives are those of the batch."""
+    """Pairs in a batch; ITC's negatives are those of the batch and the queue."""
+    accumulate: int = 1
+    """Batches whose gradients one step takes; negatives stay those of each batch."""
+    optimizer: Literal["adamw", "radam_lookahead"] = "adamw"
+    """AdamW with warm-up and cosine, or RAdam inside Lookahead at a constant rate (as published)."""
     lr: float = 2e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     weight_decay: float = 0.05
-    """Weight decay of AdamW (BLIP: 0.05)."""
+    """Decoupled weight decay (BLIP: 0.05)."""
     warmup_steps: int = 30
-    """Steps of linear warm-up before the cosine."""
+    """Steps of linear warm-up."""
     val_every: int = 175
     """Steps between validations; the weights of the best (mean of R@1, R@5, R@10) are kept."""
     patience: int = 0
@@ -90,9 +115,15 @@ class BlipConfig:
             raise ValueError(f"blip.dropout must be in [0, 1), got {self.dropout}")
         if not 0 < self.itm_share <= 1:
             raise ValueError(f"blip.itm_share must be in (0, 1], got {self.itm_share}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"blip.momentum must be in [0, 1), got {self.momentum}")
+        if 0 < self.queue_size < self.batch_size:
+            raise ValueError(f"blip.queue_size must be 0 or at least blip.batch_size, got {self.queue_size}")
+        if self.tuned != "all" and not self.pretrained:
+            raise ValueError(f"blip.tuned: {self.tuned} needs blip.pretrained: a new network has nothing to keep")
         if self.lr <= 0:
             raise ValueError(f"blip.lr must be positive, got {self.lr}")
-        for name in ("warmup_steps", "patience"):
+        for name in ("warmup_steps", "patience", "queue_size"):
             if getattr(self, name) < 0:
                 raise ValueError(f"blip.{name} must not be negative, got {getattr(self, name)}")
         if self.pretrained_captioner and not self.pretrained:
@@ -110,4 +141,9 @@ _COUNTS = (
     "embedding_width",
     "max_steps",
     "val_every",
+    "accumulate",
+    "last_layers",
+    "lora_rank",
+    "lora_alpha",
+    "nearest",
 )
