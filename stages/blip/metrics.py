@@ -1,13 +1,14 @@
 """How well pictures and captions are told apart and found: pure functions of scores."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
+_ROWS = 1000  # of a similarity matrix that are held at a time
 
 
 class Classification(NamedTuple):
@@ -35,6 +36,24 @@ def classification(related: Floats, unrelated: Floats, threshold: float) -> Clas
     return Classification(accuracy, precision, recall, f1)
 
 
+def roc_auc(related: Floats, unrelated: Floats) -> float:
+    """Area under the ROC curve, in [0,1]: the chance that a related pair scores above an unrelated one; a tie is half.
+
+    Computed from ranks (Mann and Whitney 1947).
+    """
+    ordered = np.sort(unrelated)
+    below, not_above = (np.searchsorted(ordered, related, side=side) for side in ("left", "right"))
+    return float((below + not_above).mean() / 2 / len(unrelated))
+
+
+def average_precision(related: Floats, unrelated: Floats) -> float:
+    """Average precision, in (0,1]: mean over related pairs of the precision at their score, ties called together."""
+    related, unrelated = np.sort(related), np.sort(unrelated)
+    hits = len(related) - np.searchsorted(related, related, side="left")
+    false_alarms = len(unrelated) - np.searchsorted(unrelated, related, side="left")
+    return float((hits / (hits + false_alarms)).mean())
+
+
 def best_threshold(related: Floats, unrelated: Floats) -> float:
     """The threshold of the highest F1, halfway between two neighbouring scores; the middle one of equally good ones."""
     scores = np.unique(np.concatenate([related, unrelated]).astype(np.float64))
@@ -47,7 +66,7 @@ def best_threshold(related: Floats, unrelated: Floats) -> float:
     return float(candidates[best[len(best) // 2]])
 
 
-def retrieval_ranks(text: Floats, image: Floats, image_index: Ints) -> NDArray[np.int64]:
+def text_to_image_ranks(text: Floats, image: Floats, image_index: Ints) -> NDArray[np.int64]:
     """Rank, from 1, of each caption's own picture among all distinct pictures by cosine; ties count against it.
 
     Args:
@@ -56,9 +75,35 @@ def retrieval_ranks(text: Floats, image: Floats, image_index: Ints) -> NDArray[n
         image_index: (n,) equal where the picture is the same.
     """
     _, first, own = np.unique(image_index, return_index=True, return_inverse=True)
-    similarity = text @ image[first].T  # (n,m)
-    target = similarity[np.arange(len(text)), own]
-    ranks: NDArray[np.int64] = (similarity >= target[:, None]).sum(1).astype(np.int64)
+    pictures = image[first]  # (m,P)
+    ranks = np.empty(len(text), dtype=np.int64)
+    for start in range(0, len(text), _ROWS):
+        rows = slice(start, start + _ROWS)
+        similarity = text[rows] @ pictures.T  # (r,m)
+        target = np.take_along_axis(similarity, own[rows, None], axis=1)
+        ranks[rows] = (similarity >= target).sum(1)
+    return ranks
+
+
+def image_to_text_ranks(text: Floats, image: Floats, image_index: Ints) -> NDArray[np.int64]:
+    """Rank, from 1, of the best of each distinct picture's own captions among those of all others by cosine.
+
+    Ties count against it; a picture's further captions do not stand in the way of its best.
+
+    Args:
+        text, image, image_index: as for `text_to_image_ranks`.
+
+    Returns:
+        (m,) int64, by ascending picture.
+    """
+    _, first, own = np.unique(image_index, return_index=True, return_inverse=True)
+    ranks = np.empty(len(first), dtype=np.int64)
+    for start in range(0, len(first), _ROWS):
+        places = np.arange(start, min(start + _ROWS, len(first)))
+        similarity = image[first[places]] @ text.T  # (r,n)
+        mine = own[None] == places[:, None]
+        best = np.where(mine, similarity, -np.inf).max(1, keepdims=True)
+        ranks[places] = 1 + ((similarity >= best) & ~mine).sum(1)
     return ranks
 
 
@@ -67,18 +112,28 @@ def recall_at(ranks: Ints, k: int) -> float:
     return float((ranks <= k).mean())
 
 
-def unrelated_partners(image_index: Ints, captions: list[str], rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each pair another pair of other picture and other caption, drawn evenly; -1 where none was found.
+def macro_f1(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
+    """Mean of the F1 of the two classes, in [0,1], as MUSTI's subtask 1 is scored; 0 for a class that neither has."""
+    scores = []
+    for kind in (True, False):
+        hits = int(((truth == kind) & (called == kind)).sum())
+        named = int((truth == kind).sum()) + int((called == kind).sum())
+        scores.append(2 * hits / named if named else 0.0)
+    return sum(scores) / 2
+
+
+def unrelated_partners(image_index: Ints, content: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each pair another pair of other picture and other content, drawn evenly; -1 where none was found.
 
     Args:
         image_index: (n,) equal where the picture is the same.
-        captions: n captions.
+        content: n texts, equal where two captions say the same.
     """
-    _, caption_index = np.unique(np.array([c.lower() for c in captions]), return_inverse=True)
+    _, content_index = np.unique(np.array(content), return_inverse=True)
     count = len(image_index)
     partners = rng.integers(count, size=count)
     for _ in range(200):
-        same = (image_index == image_index[partners]) | (caption_index == caption_index[partners])
+        same = (image_index == image_index[partners]) | (content_index == content_index[partners])
         if not same.any():
             break
         partners[same] = rng.integers(count, size=int(same.sum()))
@@ -87,15 +142,32 @@ def unrelated_partners(image_index: Ints, captions: list[str], rng: np.random.Ge
     return partners
 
 
-def bootstrap_interval(
-    statistic: Callable[[NDArray[np.int64]], float], count: int, seed: int, resamples: int = 1000
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a statistic of `count` pairs.
+def nearest_captions(captions: Sequence[str], apart: Sequence[str]) -> NDArray[np.int64]:
+    """For each caption the one of the others that shares most of its words, rare words counting more.
+
+    Words as `stages.metrics` reads them, cosine of TF-IDF; of equally near ones the first. No network has a say in it.
 
     Args:
-        statistic: row numbers (count,), drawn with replacement -> the statistic of those rows.
+        captions: n captions.
+        apart: n texts, equal where two captions must not be partners.
+
+    Returns:
+        (n,) int64; -1 where no other caption is left.
     """
-    rng = np.random.default_rng(seed)
-    values = [statistic(rng.integers(count, size=count)) for _ in range(resamples)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from stages.metrics.captions import tokenize
+
+    lines = [" ".join(tokenize(caption)) for caption in captions]
+    partners = np.full(len(lines), -1, dtype=np.int64)
+    if not any(lines):
+        return partners
+    groups, words = (np.unique(np.array(kinds), return_inverse=True)[1] for kinds in (apart, lines))
+    vectors: Any = TfidfVectorizer(analyzer=str.split).fit_transform(lines)  # (n,words), sparse
+    for start in range(0, len(lines), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(lines)))
+        nearness = (vectors[rows] @ vectors.T).toarray()  # (r,n)
+        nearness[(groups[rows, None] == groups) | (words[rows, None] == words)] = -1
+        best = nearness.argmax(1)
+        partners[rows] = np.where(nearness[np.arange(len(rows)), best] >= 0, best, -1)
+    return partners

@@ -2,23 +2,26 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from transformers import BertTokenizerFast
 
+from stages.blip.batch import InOrder, Pairs
 from stages.blip.blip import DESCRIPTION, Blip
-from stages.blip.features import extract_features, weights_digest
-from stages.blip.module import Batch, BlipModule
-from stages.blip.network import BlipNetwork, build_network, load_pretrained, save_network
-from stages.blip.table import Table, build_table, score_pairs
-from stages.blip.tokenizer import encode_captions, train_tokenizer
+from stages.blip.features import Features, extract_features, load_features, weights_digest
+from stages.blip.module import BlipModule
+from stages.blip.network import BlipNetwork, build_network
+from stages.blip.pretrained import load_pretrained, save_network
+from stages.blip.scores import score_pairs, write_captions
+from stages.blip.smells import smell_table
+from stages.blip.table import Table, build_table, caption_table, histograms
+from stages.blip.tokenizer import train_tokenizer
+from stages.blip.tuning import choose_tuned, merge_tuned
 from stages.config import RunConfig
 from stages.config.blip import BlipConfig
-from stages.data import PreparedSet, Split, load_dataset, to_tensor
+from stages.data import PreparedSet, load_dataset
 from stages.training import Batches, Best, fit, parameter_count
 from stages.workspace import Workspace
 
@@ -35,32 +38,36 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     module, tokenizer = prepare(config.blip, dataset, config.seed)
     figures: dict[str, Any] = {"parameters": parameter_count(module), "vocabulary": len(tokenizer)}
     tune(module, tokenizer, dataset, config.seed, workspace.scratch("blip"))
+    merge_tuned(module.network)
     with workspace.publish("blip") as output:
         save_network(module.network.cpu(), tokenizer, output.directory)
         digest = weights_digest(output.directory)
         max_tokens = _max_tokens(config.blip, module.network)
-        blip = Blip(module.network, tokenizer, max_tokens).to("cuda" if torch.cuda.is_available() else "cpu")
-        truncated = extract_features(blip, dataset, output.directory / "features", digest)
-        table = measure(blip, dataset, config.seed)
-        (output.directory / "table.json").write_text(json.dumps(table, indent=2) + "\n")
         description = {
             "max_tokens": max_tokens,
             "temperature": float(module.temperature().detach()),
             "weights_sha256": digest,
         }
-        (output.directory / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        _write_json(output.directory / DESCRIPTION, description)
+        blip = Blip(module.network, tokenizer, max_tokens).to("cuda" if torch.cuda.is_available() else "cpu")
+        truncated = extract_features(blip, dataset, output.directory / "features", digest)
+        measured = measure(blip, load_features(output.directory), dataset, config.seed)
+        _write_json(output.directory / "table.json", {name: row.to_json() for name, row in measured.table.items()})
+        _write_json(output.directory / "histograms.json", measured.histograms)
         output.figures |= figures | {"captions_truncated": truncated}
-        output.figures |= {name: row["value"] for name, row in table.items()}
-    _log.info("blip: %s of %d captions truncated; %s", truncated, len(dataset.records), _summary(table))
+        output.figures |= {name: row.value for name, row in measured.table.items()}
+    _log.info("blip: %s of %d captions truncated; %s", truncated, len(dataset.records), _summary(measured.table))
 
 
 def prepare(config: BlipConfig, dataset: PreparedSet, seed: int) -> tuple[BlipModule, BertTokenizerFast]:
     """The untuned module and its tokenizer: a checkpoint's, or new ones (vocabulary of the train captions)."""
     if config.pretrained:
-        network, tokenizer = load_pretrained(config.pretrained, config.pretrained_captioner, seed)
+        start = config.pretrained, config.pretrained_captioner
+        network, tokenizer = load_pretrained(*start, seed, config.image_size)
     else:
         tokenizer = train_tokenizer(dataset.split("train").captions, config.vocab_size, config.max_tokens)
         network = build_network(config, tokenizer, dataset.image_size, seed)
+    choose_tuned(network, config, seed)
     return BlipModule(network, config, seed), tokenizer
 
 
@@ -72,6 +79,8 @@ def tune(module: BlipModule, tokenizer: BertTokenizerFast, dataset: PreparedSet,
     val = None
     if "val" in dataset.splits and len(dataset.split("val")) > 1:
         val = InOrder(Pairs(dataset, dataset.split("val"), tokenizer, max_tokens), config.batch_size)
+    if train.truncated:
+        _log.warning("blip: %d of %d train captions truncated to %d tokens", train.truncated, len(train), max_tokens)
     batches = Batches(train.batch, len(train), config.batch_size, seed)
     fit(
         module,
@@ -81,51 +90,28 @@ def tune(module: BlipModule, tokenizer: BertTokenizerFast, dataset: PreparedSet,
         val_every=config.val_every,
         scratch=scratch,
         desc="blip",
+        accumulate=config.accumulate,
         best=Best("val/mean_recall", highest=True, patience=config.patience),  # the losses rise long before it falls
     )
 
 
-def measure(blip: Blip, dataset: PreparedSet, seed: int) -> Table:
-    """The table of the test pairs, its thresholds chosen on the val pairs."""
+class Measured(NamedTuple):
+    """How well a BLIP does on held-out pairs."""
+
+    table: Table
+    histograms: dict[str, Any]
+
+
+def measure(blip: Blip, features: Features, dataset: PreparedSet, seed: int) -> Measured:
+    """The figures of the test pairs, their thresholds chosen on the val pairs."""
     splits = {name: dataset.split(name) for name in ("test", "val") if name in dataset.splits}
-    scores = {name: score_pairs(blip, dataset, split, seed) for name, split in splits.items() if len(split)}
-    return build_table(scores.get("test"), scores.get("val"), seed)
-
-
-class Pairs:
-    """The pairs of a split as batches, captions turned into tokens once."""
-
-    def __init__(self, dataset: PreparedSet, split: Split, tokenizer: BertTokenizerFast, max_tokens: int) -> None:
-        self.images, self.image_rows = dataset.images, split.image_rows
-        encoded = encode_captions(tokenizer, split.captions, max_tokens)
-        self.input_ids, self.attention_mask = encoded.input_ids, encoded.attention_mask
-        self.lengths = self.attention_mask.sum(1)
-        _, self.caption_index = np.unique(np.array([c.lower() for c in split.captions]), return_inverse=True)
-
-    def __len__(self) -> int:
-        return len(self.image_rows)
-
-    def batch(self, rows: np.ndarray) -> Batch:
-        """The pairs of row numbers (B,) int64, captions padded to the longest of them."""
-        longest = int(self.lengths[rows].max())
-        return Batch(
-            image=to_tensor(self.images[self.image_rows[rows]]),
-            input_ids=self.input_ids[rows, :longest],
-            attention_mask=self.attention_mask[rows, :longest],
-            image_index=torch.from_numpy(self.image_rows[rows]),
-            caption_index=torch.from_numpy(self.caption_index[rows]),
-        )
-
-
-class InOrder:
-    """Every pair once, in order; a last single pair, which has nothing to be told apart from, is left out."""
-
-    def __init__(self, pairs: Pairs, batch_size: int) -> None:
-        self.pairs, self.batch_size = pairs, batch_size
-
-    def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.pairs) - 1, self.batch_size):
-            yield self.pairs.batch(np.arange(start, min(start + self.batch_size, len(self.pairs))))
+    scores = {name: score_pairs(blip, features, dataset, split, seed) for name, split in splits.items()}
+    test, val = scores.get("test"), scores.get("val")
+    table = build_table(test, val, seed)
+    if "test" in splits:
+        table |= caption_table(splits["test"].captions, write_captions(blip, dataset, splits["test"]), seed)
+    table |= smell_table(blip, features, dataset, seed)
+    return Measured(table, histograms(test, val))
 
 
 def _max_tokens(config: BlipConfig, network: BlipNetwork) -> int:
@@ -134,6 +120,10 @@ def _max_tokens(config: BlipConfig, network: BlipNetwork) -> int:
 
 
 def _summary(table: Table) -> str:
-    shown = ("itm_f1", "itc_f1", "text_to_image_r1", "text_to_image_r10")
-    values = {name: table[name]["value"] for name in shown}
+    shown = ("itm_f1", "itm_hard_f1", "text_to_image_r1", "text_to_image_r10")
+    values = {name: table[name].value for name in shown}
     return ", ".join(f"{name} {'not available' if v is None else f'{v:.3f}'}" for name, v in values.items())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,182 +1,212 @@
-"""The table of a BLIP on held-out pairs: related against as many unrelated ones; the published protocol beside it."""
+"""The table of a BLIP on held-out pairs, every figure with its protocol; that of the published table beside it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from stages.blip.blip import Blip
 from stages.blip.metrics import (
     Classification,
+    average_precision,
     best_threshold,
-    bootstrap_interval,
     classification,
     recall_at,
-    retrieval_ranks,
-    unrelated_partners,
+    roc_auc,
 )
-from stages.data import PreparedSet, Split, to_tensor
+from stages.blip.scores import KINDS, Negatives, PairScores, Rows
+from stages.metrics import Metric, Resampling, bootstrap_rows, caption_scores, find_thesaurus, mean_metric
 
-Table = dict[str, dict[str, Any]]
-Rows = NDArray[np.int64]
-_BATCH = 100
+Table = dict[str, Metric]
+_REPEATS = 1000
+_BINS = 40
+_RANKS = (1, 5, 10)
+_SCORES = {"itm": "matching probability (ITM)", "itc": "cosine of the pooled embeddings (ITC)"}
 _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
     "mean": lambda scores: float(scores.mean()),
     "median": lambda scores: float(np.median(scores)),
     "std": lambda scores: float(scores.std()),
 }
-_SCORES = {"itm": "matching probability (ITM)", "itc": "cosine of the pooled embeddings (ITC)"}
-
-
-@dataclass(frozen=True)
-class PairScores:
-    """Scores of a split's n pairs, and of m of its captions each with a picture that is not its own."""
-
-    related: dict[str, np.ndarray]
-    """(n,) under `itm` the matching probability in [0,1], under `itc` the cosine in [-1,1]."""
-    unrelated: dict[str, np.ndarray]
-    """(m,) the same; m is n but for captions to which every picture belongs."""
-    ranks: np.ndarray
-    """(n,) int64 rank, from 1, of the caption's own picture by cosine among the split's `pictures`."""
-    pictures: int
-    """Number of distinct pictures."""
-
-
-def score_pairs(blip: Blip, dataset: PreparedSet, split: Split, seed: int) -> PairScores:
-    """Scores a split's pairs, and each of its captions with an unrelated picture of the split drawn at random."""
-    partners = unrelated_partners(split.image_rows, split.captions, np.random.default_rng(seed))
-    with_partner = np.flatnonzero(partners >= 0)
-    images, texts = _embed(blip, dataset, split)
-    itm_related = _match(blip, dataset, split.image_rows, split.captions, f"blip {split.name} related pairs")
-    itm_unrelated = _match(
-        blip,
-        dataset,
-        split.image_rows[partners[with_partner]],
-        [split.captions[row] for row in with_partner],
-        f"blip {split.name} unrelated pairs",
-    )
-    return PairScores(
-        related={"itm": itm_related, "itc": (images * texts).sum(1)},
-        unrelated={"itm": itm_unrelated, "itc": (images[partners[with_partner]] * texts[with_partner]).sum(1)},
-        ranks=retrieval_ranks(texts, images, split.image_rows),
-        pictures=len(split.unique_images),
-    )
-
-
-def _embed(blip: Blip, dataset: PreparedSet, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled embeddings (n,P) of a split's pictures and captions, pair by pair."""
-    images, texts = [], []
-    for start in range(0, len(split), _BATCH):
-        rows = split.image_rows[start : start + _BATCH]
-        images.append(blip.encode_images(to_tensor(dataset.images[rows])))
-        texts.append(blip.encode_text(split.captions[start : start + _BATCH]).pooled)
-    return torch.cat(images).float().cpu().numpy(), torch.cat(texts).float().cpu().numpy()
-
-
-def _match(blip: Blip, dataset: PreparedSet, image_rows: Rows, captions: list[str], desc: str) -> np.ndarray:
-    """Matching probability (n,) of pictures and captions, row by row."""
-    scores = [np.zeros(0, np.float32)]
-    for start in tqdm(range(0, len(captions), _BATCH), desc=desc, unit="batch", leave=False, mininterval=0.5):
-        image = to_tensor(dataset.images[image_rows[start : start + _BATCH]])
-        scores.append(blip.match(image, captions[start : start + _BATCH]).float().cpu().numpy())
-    return np.concatenate(scores)
+_AREAS = {"roc_auc": roc_auc, "average_precision": average_precision}
+_CAPTIONED = "BLIP's greedy captions of real test pictures against their own captions, one reference each"
+NO_TEST = "there are no test pairs"
+NO_VAL = "there are no val pairs to choose the threshold on"
 
 
 def build_table(test: PairScores | None, val: PairScores | None, seed: int) -> Table:
-    """Every figure as `{value, n, ci95, protocol}`, or `{value: null, ..., reason}` where it cannot be had.
+    """How well BLIP tells pairs apart and finds them.
 
     Args:
         test: what the figures are of; None when there is no test split.
         val: what the thresholds are chosen on; None when there is no val split.
+        seed: of the bootstrap.
     """
+    resampling = Resampling(_REPEATS, seed)
     table: Table = {}
-    for score in _SCORES:
-        table |= _classification_rows(score, test, val, seed)
-        table |= _distribution_rows(score, test, seed)
-    return table | _retrieval_rows(test, seed) | _published_rows(test, seed)
+    for score in KINDS:
+        for prefix, kind in ((score, "shuffled"), (f"{score}_hard", "hard")):
+            table |= _decision_rows(prefix, score, kind, test, val, resampling)
+        table |= _distribution_rows(score, test, resampling)
+    table |= _confusion_rows(test, val, resampling)
+    return table | _retrieval_rows(test, resampling) | _published_rows(test, resampling)
 
 
-def _classification_rows(score: str, test: PairScores | None, val: PairScores | None, seed: int) -> Table:
-    names = [f"{score}_{name}" for name in ("threshold", *Classification._fields)]
-    if test is None or not len(test.unrelated[score]):
-        return {name: _unavailable("there are no unrelated pairs among the test pairs") for name in names}
-    if val is None or not len(val.unrelated[score]):
-        return {name: _unavailable("there are no val pairs to choose the threshold on") for name in names}
-    threshold = best_threshold(val.related[score], val.unrelated[score])
-    related, unrelated = test.related[score], test.unrelated[score]
-    protocol = f"test pairs against as many unrelated ones, {_SCORES[score]}, threshold of the best F1 on val"
-    chosen = {"value": threshold, "n": len(val.related[score]), "ci95": None, "protocol": "best F1 on val pairs"}
-    table: Table = {f"{score}_threshold": chosen}
-    for place, name in enumerate(Classification._fields):
+def caption_table(references: list[str], written: list[str], seed: int) -> Table:
+    """BLEU, METEOR, ROUGE and CIDEr-D of BLIP's captions: the ceiling of what captions of generated pictures can score.
 
-        def of_rows(rows: Rows, place: int = place) -> float:
-            return classification(related[rows], unrelated[rows % len(unrelated)], threshold)[place]
+    Args:
+        references: n captions of real pictures.
+        written: n captions by BLIP of the same pictures.
+    """
+    scores = caption_scores(references, written, find_thesaurus(), Resampling(_REPEATS, seed), _CAPTIONED)
+    return {f"caption_{name}": metric for name, metric in scores.items()}
 
-        value = classification(related, unrelated, threshold)[place]
-        table[f"{score}_{name}"] = _row(value, of_rows, len(related), protocol, seed) | {"n_unrelated": len(unrelated)}
+
+def histograms(test: PairScores | None, val: PairScores | None) -> dict[str, Any]:
+    """For each score the `edges` of its bins and how many `related`, `unrelated` and `hard` test pairs fall in each,
+    with the thresholds."""
+    if test is None:
+        return {}
+    found: dict[str, Any] = {}
+    for score in KINDS:
+        groups = {"related": test.related, "unrelated": test.shuffled.scores, "hard": test.hard.scores}
+        everything = np.concatenate([group[score] for group in groups.values()])
+        low, high = (0.0, 1.0) if score == "itm" else (float(everything.min()), float(everything.max()))
+        edges = np.linspace(low, high, _BINS + 1)
+        counts = {name: np.histogram(group[score], edges)[0].tolist() for name, group in groups.items()}
+        thresholds = {"threshold": _threshold(score, "shuffled", val), "hard_threshold": _threshold(score, "hard", val)}
+        found[score] = {"edges": edges.tolist(), **counts, **thresholds}
+    return found
+
+
+def _negatives(scores: PairScores, kind: str) -> Negatives:
+    return scores.hard if kind == "hard" else scores.shuffled
+
+
+def _threshold(score: str, kind: str, val: PairScores | None) -> float | None:
+    """The threshold of the best F1 on val; None where there is nothing to choose it on."""
+    if val is None or not len(_negatives(val, kind).rows):
+        return None
+    return best_threshold(val.related[score], _negatives(val, kind).scores[score])
+
+
+def _what(kind: str, scores: PairScores) -> str:
+    """What the captions are that are not true of their pictures."""
+    if kind == "shuffled":
+        return "as many with the caption of another picture, drawn at random"
+    if scores.hard.attributes is not None:
+        return "as many with a caption that is untrue in one attribute"
+    return "as many with the caption of another picture that shares most words"
+
+
+def _decision_rows(
+    prefix: str, score: str, kind: str, test: PairScores | None, val: PairScores | None, resampling: Resampling
+) -> Table:
+    """Accuracy, precision, recall, F1, ROC-AUC and average precision, and the threshold of the first four."""
+    names = ("threshold", *Classification._fields, *_AREAS)
+    if test is None or not len(_negatives(test, kind).rows):
+        reason = NO_TEST if test is None else "no test picture has a caption that is not true of it"
+        return {f"{prefix}_{name}": Metric.unavailable(reason, f"test pairs, {_SCORES[score]}") for name in names}
+    negatives, related = _negatives(test, kind), test.related[score]
+    unrelated = negatives.scores[score]
+    own_negative = np.full(len(related), -1)
+    own_negative[negatives.rows] = np.arange(len(unrelated))
+    protocol = f"test pairs and {_what(kind, test)}, {_SCORES[score]}"
+
+    def metric(statistic: Callable[[np.ndarray, np.ndarray], float], how: str) -> Metric:
+        def of_pictures(rows: Rows) -> float:  # a picture is drawn with both of its captions
+            partners = own_negative[rows]
+            return statistic(related[rows], unrelated[partners[partners >= 0]])
+
+        interval = bootstrap_rows(of_pictures, len(related), resampling)
+        return Metric(statistic(related, unrelated), len(related) + len(unrelated), interval, f"{protocol}{how}")
+
+    table = {f"{prefix}_{name}": metric(area, "") for name, area in _AREAS.items()}
+    threshold = _threshold(score, kind, val)
+    if threshold is None:
+        decisions = {name: Metric.unavailable(NO_VAL, protocol) for name in ("threshold", *Classification._fields)}
+    else:
+        how = ", threshold of the best F1 on val"
+        decisions = {
+            "threshold": Metric(threshold, 0 if val is None else len(val.related[score]), None, "best F1 on val")
+        }
+        for place, name in enumerate(Classification._fields):
+            decisions[name] = metric(lambda r, u, place=place: classification(r, u, threshold)[place], how)  # type: ignore[misc]
+    return {f"{prefix}_{name}": value for name, value in decisions.items()} | table
+
+
+def _confusion_rows(test: PairScores | None, val: PairScores | None, resampling: Resampling) -> Table:
+    """For each attribute the share of captions untrue in it that are called unrelated."""
+    if test is None or test.hard.attributes is None:
+        return {}
+    table: Table = {}
+    for score in KINDS:
+        threshold = _threshold(score, "hard", val)
+        for attribute in sorted(set(test.hard.attributes)):
+            chosen = np.array([known == attribute for known in test.hard.attributes])
+            protocol = f"captions of test pictures untrue in '{attribute}' that are called unrelated, {_SCORES[score]}"
+            if threshold is None:
+                metric = Metric.unavailable(NO_VAL, protocol)
+            else:
+                metric = mean_metric(test.hard.scores[score][chosen] <= threshold, protocol, resampling)
+            table[f"{score}_hard_accuracy/{attribute}"] = metric
     return table
 
 
-def _distribution_rows(score: str, test: PairScores | None, seed: int) -> Table:
+def _distribution_rows(score: str, test: PairScores | None, resampling: Resampling) -> Table:
+    """Mean, median and deviation of the scores of each kind of pair."""
+    groups = {"related": None, "unrelated": None, "hard": None} if test is None else {
+        "related": test.related[score], "unrelated": test.shuffled.scores[score], "hard": test.hard.scores[score]
+    }  # fmt: skip
     table: Table = {}
-    for kind in ("related", "unrelated"):
-        scores = np.zeros(0) if test is None else getattr(test, kind)[score]
+    for kind, scores in groups.items():
         for name, statistic in _STATISTICS.items():
-            key = f"{score}_similarity_{kind}_{name}"
-            if not len(scores):
-                table[key] = _unavailable(f"there are no {kind} test pairs")
-                continue
-
-            def of_rows(rows: Rows, scores: np.ndarray = scores, statistic: Any = statistic) -> float:
-                return float(statistic(scores[rows]))
-
             protocol = f"{_SCORES[score]} of {kind} test pairs, {name}"
-            table[key] = _row(statistic(scores), of_rows, len(scores), protocol, seed)
+            if scores is None or not len(scores):
+                metric = Metric.unavailable(f"there are no {kind} test pairs", protocol)
+            else:
+                metric = _of_samples(scores, statistic, protocol, resampling)
+            table[f"{score}_similarity_{kind}_{name}"] = metric
     return table
 
 
-def _retrieval_rows(test: PairScores | None, seed: int) -> Table:
+def _retrieval_rows(test: PairScores | None, resampling: Resampling) -> Table:
+    """R@1, R@5, R@10 and the median rank, both ways."""
     table: Table = {}
-    for k in (1, 5, 10):
-        if test is None:
-            table[f"text_to_image_r{k}"] = _unavailable("there are no test pairs")
-            continue
-        ranks = test.ranks
-
-        def of_rows(rows: Rows, k: int = k, ranks: np.ndarray = ranks) -> float:
-            return recall_at(ranks[rows], k)
-
-        protocol = f"caption's own picture among the first {k} of {test.pictures} test pictures by cosine (ITC)"
-        table[f"text_to_image_r{k}"] = _row(recall_at(ranks, k), of_rows, len(ranks), protocol, seed)
+    for way, what in (
+        ("text_to_image", "caption's own picture among {pictures} test pictures by cosine (ITC)"),
+        ("image_to_text", "best of a picture's own captions among {captions} test captions by cosine (ITC)"),
+    ):
+        statistics: dict[str, Callable[[np.ndarray], float]] = {f"r{k}": partial(recall_at, k=k) for k in _RANKS}
+        statistics["median_rank"] = lambda ranks: float(np.median(ranks))
+        for name, statistic in statistics.items():
+            if test is None:
+                table[f"{way}_{name}"] = Metric.unavailable(NO_TEST, way.replace("_", " "))
+                continue
+            sizes = {"pictures": len(test.image_to_text), "captions": len(test.text_to_image)}
+            protocol = f"{name.replace('_', ' ')} of a {what.format(**sizes)}"
+            table[f"{way}_{name}"] = _of_samples(getattr(test, way), statistic, protocol, resampling)
     return table
 
 
-def _published_rows(test: PairScores | None, seed: int) -> Table:
+def _published_rows(test: PairScores | None, resampling: Resampling) -> Table:
     """The protocol of the published table: no unrelated pair in it, so that precision is 1 by construction."""
+    protocol = f"as published: related pairs only, {_SCORES['itm']} > 50 %; precision is 1 by construction"
+    if test is None:
+        return {f"published_{name}": Metric.unavailable(NO_TEST, protocol) for name in Classification._fields}
     table: Table = {}
     for place, name in enumerate(Classification._fields):
-        if test is None:
-            table[f"published_{name}"] = _unavailable("there are no test pairs")
-            continue
-        related = test.related["itm"]
-
-        def of_rows(rows: Rows, place: int = place, related: np.ndarray = related) -> float:
-            return classification(related[rows], np.zeros(0), 0.5)[place]
-
-        protocol = f"as published: related pairs only, {_SCORES['itm']} > 50 %; precision is 1 by construction"
-        value = classification(related, np.zeros(0), 0.5)[place]
-        table[f"published_{name}"] = _row(value, of_rows, len(related), protocol, seed)
+        table[f"published_{name}"] = _of_samples(
+            test.related["itm"],
+            lambda scores, place=place: classification(scores, np.zeros(0), 0.5)[place],  # type: ignore[misc]
+            protocol,
+            resampling,
+        )
     return table
 
 
-def _row(value: float, of_rows: Callable[[Rows], float], count: int, protocol: str, seed: int) -> dict[str, Any]:
-    low, high = bootstrap_interval(of_rows, count, seed)
-    return {"value": float(value), "n": count, "ci95": [low, high], "protocol": protocol}
-
-
-def _unavailable(reason: str) -> dict[str, Any]:
-    return {"value": None, "n": 0, "ci95": None, "protocol": None, "reason": reason}
+def _of_samples(
+    samples: np.ndarray, statistic: Callable[[np.ndarray], float], protocol: str, resampling: Resampling
+) -> Metric:
+    interval = bootstrap_rows(lambda rows: statistic(samples[rows]), len(samples), resampling)
+    return Metric(float(statistic(samples)), len(samples), interval, protocol)

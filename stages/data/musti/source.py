@@ -30,7 +30,6 @@ from stages.errors import StageError
 logger = logging.getLogger("stages.data")
 
 
-
 class MustiSource:
     """The pairs of MUSTI files, train and test pooled and split by picture."""
 
