@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import folder, sampler, store
+from benchmarks import features, folder, sampler, store
 
-MEASUREMENTS = {"folder": folder.cases, "sampler": sampler.cases, "store": store.cases}
+MEASUREMENTS = {"features": features.cases, "folder": folder.cases, "sampler": sampler.cases, "store": store.cases}
 RESULTS = Path(__file__).parent / "results"
 
 
