@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn import functional as F
 from transformers import BertTokenizerFast, BlipForConditionalGeneration, BlipForImageTextRetrieval
@@ -49,6 +50,7 @@ def load_pretrained(
         retrieval.text_encoder.load_state_dict(captioner.text_decoder.bert.state_dict())
     if no_decoder:
         captioner.text_decoder.bert.load_state_dict(retrieval.text_encoder.state_dict())
+        nn.init.zeros_(captioner.text_decoder.cls.predictions.bias)  # transformers leaves whatever memory held
     fresh = _fresh(missing, missing_too if no_decoder else [])
     if fresh:
         _log.warning("%s has no %s: trained from scratch", name, ", ".join(fresh))
@@ -91,7 +93,7 @@ def _load(model: Any, name: str, key: str) -> tuple[Any, list[str]]:
 def _explained(name: str, key: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # incomplete, not fitting its config, broken
         reason = str(error).strip().splitlines()[0]
         raise StageError(f"{key}: cannot load {name} ({reason}); fetch it with: make weights") from None
 
