@@ -34,6 +34,7 @@ def choose_tuned(network: BlipNetwork, config: BlipConfig, seed: int) -> None:
     if config.gradient_checkpointing:
         for model in (network.retrieval, network.captioner):
             model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.disable_input_require_grads()  # only reentrant ones need it, and BLIP's embeddings cannot bear it
     if config.tuned == "last":
         _tune_last(network, config.last_layers)
     elif config.tuned == "lora":
