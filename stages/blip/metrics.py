@@ -1,5 +1,6 @@
 """How well pictures and captions are told apart and found: pure functions of scores."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,8 +40,10 @@ def classification(related: Floats, unrelated: Floats, threshold: float) -> Clas
 def roc_auc(related: Floats, unrelated: Floats) -> float:
     """Area under the ROC curve, in [0,1]: the chance that a related pair scores above an unrelated one; a tie is half.
 
-    Computed from ranks (Mann and Whitney 1947).
+    Computed from ranks (Mann and Whitney 1947). NaN without unrelated pairs, as a resample may be.
     """
+    if not len(unrelated):
+        return math.nan
     ordered = np.sort(unrelated)
     below, not_above = (np.searchsorted(ordered, related, side=side) for side in ("left", "right"))
     return float((below + not_above).mean() / 2 / len(unrelated))
