@@ -1,5 +1,6 @@
-"""A small real BLIP, a tokenizer trained on a few captions, and a prepared set of flat coloured pictures."""
+"""A small real BLIP, a tokenizer trained on a few captions, and prepared sets of flat coloured pictures."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,17 @@ import pytest
 from transformers import BertTokenizerFast
 
 from stages.blip.blip import Blip
+from stages.blip.features import Features, extract_features, load_features, weights_digest
 from stages.blip.network import BlipNetwork, build_network
+from stages.blip.pretrained import save_network
 from stages.blip.tokenizer import train_tokenizer
 from stages.config.blip import BlipConfig
 from stages.data import PreparedSet, Record
+from stages.data.prepared import Contrast
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200), "yellow": (220, 210, 50)}
 PLACES = ("left", "right", "top", "bottom")
+VALUES = {"patch": [*COLOURS], "ground": [*COLOURS], "place": [*PLACES]}
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +67,20 @@ def blip(network: BlipNetwork, tokenizer: BertTokenizerFast, config: BlipConfig)
     return Blip(network, tokenizer, config.max_tokens)
 
 
+@pytest.fixture
+def checkpoint(network: BlipNetwork, tokenizer: BertTokenizerFast, tmp_path: Path) -> Path:
+    """The small BLIP in Hugging Face layout: `retrieval` and `captioner`, each a checkpoint."""
+    save_network(network, tokenizer, tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def features(blip: Blip, dataset: PreparedSet, checkpoint: Path) -> Features:
+    """What the small BLIP makes of the set (of either: they differ in what is known of their captions alone)."""
+    extract_features(blip, dataset, checkpoint / "features", weights_digest(checkpoint))
+    return load_features(checkpoint)
+
+
 @pytest.fixture(scope="session")
 def dataset(captions: list[str]) -> PreparedSet:
     """40 flat pictures of 16 x 16, one colour on another, with their captions; two captions show the first picture."""
@@ -75,6 +94,23 @@ def dataset(captions: list[str]) -> PreparedSet:
     ]
     records.append(Record(40, 0, "the first of them", "0.png", "train", "0", None))
     return PreparedSet(Path("."), images, records, 16, None)
+
+
+@pytest.fixture(scope="session")
+def described(dataset: PreparedSet) -> PreparedSet:
+    """The same set where it is known what captions say: attributes, and in val and test a caption with one wrong."""
+    records = [_describe(record) if record.id < 40 else record for record in dataset.records]
+    return dataclasses.replace(dataset, records=records, attribute_values=VALUES)
+
+
+def _describe(record: Record) -> Record:
+    words = record.caption.replace(",", "").split()
+    attributes = {"patch": words[1], "ground": words[4], "place": words[5] if words[5] in PLACES else "top"}
+    contrast = None
+    if record.split != "train":
+        attribute, wrong = ("patch", "grey") if record.id % 2 else ("ground", "grey")
+        contrast = Contrast(record.caption.replace(attributes[attribute], wrong), attribute)
+    return dataclasses.replace(record, attributes=attributes, contrast=contrast)
 
 
 def _paint(caption: str, rng: np.random.Generator) -> np.ndarray:

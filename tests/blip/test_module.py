@@ -1,20 +1,29 @@
 import dataclasses
+import json
+import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from transformers import BertTokenizerFast
+from transformers.models.blip.modeling_blip import image_text_contrastive_loss
 
-from stages.blip.blip import Blip
-from stages.blip.losses import itm_loss, related_pairs
+from stages.blip.batch import Batch, InOrder, Pairs
+from stages.blip.losses import hard_negatives, itm_loss, related_pairs
 from stages.blip.module import BlipModule
 from stages.blip.network import BlipNetwork
-from stages.blip.stage import InOrder, Pairs, measure, prepare, tune
-from stages.blip.table import build_table
+from stages.blip.stage import prepare, tune
 from stages.config.blip import BlipConfig
 from stages.data import PreparedSet
+
+
+def within(batch: Batch) -> Tensor:
+    """What is related within a batch."""
+    return related_pairs(batch.image_index, batch.caption_index, batch.image_index, batch.caption_index)
 
 
 @pytest.fixture
@@ -33,7 +42,7 @@ def test_batches_are_padded_to_their_own_longest_caption_and_know_what_is_the_sa
     batch = pairs.batch(np.array([0, 28, 5]))
     assert batch.image.shape == (3, 3, 16, 16) and -1 <= float(batch.image.min()) < float(batch.image.max()) <= 1
     assert int(batch.attention_mask.sum(1).max()) == batch.input_ids.shape[1]
-    related = related_pairs(batch.image_index, batch.caption_index)
+    related = within(batch)
     assert related.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
 
 
@@ -61,7 +70,7 @@ def test_matching_sees_every_pair_and_two_hard_negatives_of_each(
     assert torch.equal(image_tokens[:6], image.tokens) and torch.equal(input_ids[:6], batch.input_ids)
     assert torch.equal(image_tokens[6:12], image.tokens) and torch.equal(input_ids[12:], batch.input_ids)
     rows = [next(i for i in range(6) if torch.equal(batch.input_ids[i], ids)) for ids in input_ids[6:12]]
-    related = related_pairs(batch.image_index, batch.caption_index)
+    related = within(batch)
     assert not any(related[i, j] for i, j in enumerate(rows))
 
 
@@ -112,10 +121,15 @@ def test_weights_of_the_losses_are_those_of_the_config(network: BlipNetwork, con
     torch.testing.assert_close(module.total(losses), 0.5 * losses.itc + 2 * losses.itm + 0.25 * losses.lm)
 
 
+@pytest.mark.parametrize(
+    ("steps", "more"), [(60, {}), (120, {"queue_size": 48, "momentum": 0.9, "nearest": 8})], ids=["batch", "queue"]
+)
 def test_tuning_learns_to_tell_pairs_apart_and_publishes_curves(
-    config: BlipConfig, dataset: PreparedSet, tmp_path: Path
+    config: BlipConfig, dataset: PreparedSet, tmp_path: Path, steps: int, more: dict[str, Any]
 ) -> None:
-    config = dataclasses.replace(config, max_steps=60, batch_size=16, val_every=30, warmup_steps=5, lr=4e-3)
+    config = dataclasses.replace(
+        config, max_steps=steps, batch_size=16, val_every=steps, warmup_steps=5, lr=4e-3, **more
+    )
     module, tokenizer = prepare(config, dataset, seed=0)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     tune(module, tokenizer, dataset, 0, tmp_path)
@@ -128,20 +142,78 @@ def test_tuning_learns_to_tell_pairs_apart_and_publishes_curves(
     assert losses.itc < 1.5 and losses.lm < 1.2  # ln 16 = 2.77 and about 6 when untuned
 
 
-def test_the_table_of_a_small_set(blip: Blip, dataset: PreparedSet) -> None:
-    table = measure(blip, dataset, seed=0)
-    assert all(set(row) >= {"value", "n", "ci95", "protocol"} for row in table.values())
-    assert table["published_precision"]["value"] in (0.0, 1.0)  # 0 only where no pair at all is called related
-    assert "by construction" in table["published_precision"]["protocol"]
-    assert table["itm_f1"]["n"] == 6 and table["itm_f1"]["n_unrelated"] == 6
-    assert 0 <= table["text_to_image_r1"]["value"] <= table["text_to_image_r10"]["value"] == 1.0  # 6 pictures
-    low, high = table["itc_similarity_related_mean"]["ci95"]
-    assert low <= table["itc_similarity_related_mean"]["value"] <= high
-    again = measure(blip, dataset, seed=0)
-    assert again == table
+def test_the_losses_are_those_that_transformers_computes(
+    module: BlipModule, pairs: Pairs, tokenizer: BertTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The three losses from the two published models alone, given which hard negatives were drawn."""
+    batch = pairs.batch(np.array([1, 4, 5, 6, 7, 8]))
+    drawn: list[Tensor] = []
+
+    def spy(*inputs: Any) -> Tensor:
+        drawn.append(hard_negatives(*inputs))
+        return drawn[-1]
+
+    monkeypatch.setattr("stages.blip.module.hard_negatives", spy)
+    losses, _, _ = module.losses(batch, 0)
+    captions, images = drawn  # of each picture, of each caption
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    network = module.network
+    with torch.no_grad():
+        cosine = network.retrieval(**inputs, pixel_values=batch.image, use_itm_head=False).itm_score
+        itc = image_text_contrastive_loss(cosine.T / module.config.temperature)
+        asked = torch.cat([torch.arange(6), captions, torch.arange(6)])
+        shown = torch.cat([torch.arange(6), torch.arange(6), images])
+        scores = network.retrieval(
+            input_ids=batch.input_ids[asked],
+            attention_mask=batch.attention_mask[asked],
+            pixel_values=batch.image[shown],
+        ).itm_score.log_softmax(1)
+        itm = -torch.cat([scores[:6, 1], scores[6:, 0]]).mean()
+        opened = batch.input_ids.clone()
+        opened[:, 0] = tokenizer.bos_token_id
+        labels = opened.masked_fill(batch.attention_mask == 0, -100)
+        lm = network.captioner(pixel_values=batch.image, labels=labels, **(inputs | {"input_ids": opened})).loss
+    for ours, expected in zip(losses, (itc, itm, lm), strict=True):
+        torch.testing.assert_close(ours.detach(), expected)
 
 
-def test_what_cannot_be_measured_is_null_with_a_reason() -> None:
-    table = build_table(None, None, seed=0)
-    assert {row["value"] for row in table.values()} == {None}
-    assert all(row["reason"] for row in table.values())
+def test_the_temperature_is_learned_within_its_bounds(network: BlipNetwork, config: BlipConfig) -> None:
+    module = BlipModule(network, dataclasses.replace(config, temperature=0.2), seed=0)
+    assert module.temperature().item() == pytest.approx(0.2)
+    for value, bounded in ((1e-4, 0.01), (3.0, 0.5)):
+        module.log_temperature.data.fill_(math.log(value))
+        assert module.temperature().item() == pytest.approx(bounded)
+
+
+def test_a_val_split_of_one_pair_is_not_validated(config: BlipConfig, dataset: PreparedSet, tmp_path: Path) -> None:
+    records = [record for record in dataset.records if record.split == "train"]
+    one = dataclasses.replace(records[-1], split="val")
+    alone = dataclasses.replace(dataset, records=[*records, one])
+    module, tokenizer = prepare(config, alone, seed=0)
+    tune(module, tokenizer, alone, 0, tmp_path)
+    curves = (tmp_path / "curves.jsonl").read_text()
+    assert "train/loss" in curves and "val/" not in curves
+
+
+def test_patience_ends_tuning_that_finds_no_more(
+    config: BlipConfig, dataset: PreparedSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([0.5, 0.4, 0.3, 0.9])
+    monkeypatch.setattr("stages.blip.module.recall_at", lambda ranks, k: next(values) if k == 1 else 0.0)
+    config = dataclasses.replace(config, max_steps=8, val_every=2, patience=2)
+    module, tokenizer = prepare(config, dataset, seed=0)
+    tune(module, tokenizer, dataset, 0, tmp_path)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert max(steps) == 6 and next(values) == 0.9  # the best was at 2, and two validations came after
+
+
+def test_long_train_captions_are_truncated_with_a_count_in_the_log(
+    config: BlipConfig, dataset: PreparedSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(config, max_tokens=9, max_steps=1)  # [CLS] a red patch on blue , left [SEP]
+    module, tokenizer = prepare(config, dataset, seed=0)
+    with caplog.at_level(logging.WARNING, logger="stages.blip"):
+        tune(module, tokenizer, dataset, 0, tmp_path)
+    long = sum("old master" in caption or "first" in caption for caption in dataset.split("train").captions)
+    assert 0 < long < 29
+    assert f"blip: {long} of 29 train captions truncated to 9 tokens" in caplog.text
