@@ -7,7 +7,7 @@ import torch
 
 from stages.blip.blip import Blip
 from stages.blip.features import extract_features, load_features, weights_digest
-from stages.blip.network import save_network
+from stages.blip.pretrained import save_network
 from stages.data import PreparedSet, to_tensor
 from stages.errors import StageError
 

@@ -7,17 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import (
-    AutoTokenizer,
-    BertTokenizerFast,
-    BlipForConditionalGeneration,
-    BlipForImageTextRetrieval,
-    BlipImageProcessor,
-)
+from transformers import BertTokenizerFast, BlipImageProcessor
 
 from stages.blip.blip import DESCRIPTION, Blip, load_blip
 from stages.blip.losses import lm_loss
-from stages.blip.network import BlipNetwork, build_network, load_network, load_pretrained, pixel_values, save_network
+from stages.blip.network import BlipNetwork, build_network, pixel_values
+from stages.blip.pretrained import save_network
 from stages.blip.tokenizer import encode_captions
 from stages.config.blip import BlipConfig
 from stages.errors import StageError
@@ -107,70 +102,6 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_global_chance_alone(
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["retrieval.vision_proj.weight"], other["retrieval.vision_proj.weight"])
-
-
-def test_a_published_checkpoint_loads_in_plain_transformers_with_the_same_outputs(
-    network: BlipNetwork, tokenizer: BertTokenizerFast, captions: list[str], image: Tensor, tmp_path: Path
-) -> None:
-    save_network(network, tokenizer, tmp_path)
-    encoded = encode_captions(tokenizer, captions[:5], 16)
-    retrieval = BlipForImageTextRetrieval.from_pretrained(tmp_path / "retrieval")
-    captioner = BlipForConditionalGeneration.from_pretrained(tmp_path / "captioner")
-    plain_tokens = AutoTokenizer.from_pretrained(tmp_path / "retrieval")(
-        captions[:5], padding=True, return_tensors="pt"
-    )
-    assert torch.equal(plain_tokens["input_ids"], encoded.input_ids)
-    inputs = {"input_ids": encoded.input_ids, "attention_mask": encoded.attention_mask, "pixel_values": image}
-    with torch.no_grad():
-        plain, ours = retrieval(**inputs).itm_score, network.retrieval(**inputs).itm_score
-        generated = captioner.generate(image, max_length=12, do_sample=False)
-    assert torch.equal(plain, ours)
-    assert torch.equal(generated, network.generate(image, 12))
-
-
-def test_a_published_checkpoint_can_be_tuned_further(
-    network: BlipNetwork, tokenizer: BertTokenizerFast, captions: list[str], image: Tensor, tmp_path: Path
-) -> None:
-    save_network(network, tokenizer, tmp_path)
-    loaded, its_tokenizer = load_network(tmp_path)
-    again = loaded.state_dict()
-    assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
-    assert its_tokenizer(captions)["input_ids"] == tokenizer(captions)["input_ids"]
-    assert (loaded.mean, loaded.std) == (network.mean, network.std)
-
-
-def test_a_checkpoint_with_one_text_tower_gives_it_to_both(
-    network: BlipNetwork, tokenizer: BertTokenizerFast, image: Tensor, tmp_path: Path
-) -> None:
-    save_network(network, tokenizer, tmp_path)
-    from_retrieval, _ = load_pretrained(str(tmp_path / "retrieval"))
-    from_captioner, _ = load_pretrained(str(tmp_path / "captioner"))
-    for loaded, source in (
-        (from_retrieval, network.retrieval.text_encoder),
-        (from_captioner, network.captioner.text_decoder.bert),
-    ):
-        for tower in (loaded.retrieval.text_encoder, loaded.captioner.text_decoder.bert):
-            assert all(torch.equal(value, source.state_dict()[name]) for name, value in tower.state_dict().items())
-        assert loaded.captioner.vision_model is loaded.retrieval.vision_model
-    torch.testing.assert_close(from_captioner.generate(image, 8), network.generate(image, 8))
-
-
-def test_a_missing_checkpoint_is_a_line_with_the_command(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"blip\.pretrained: cannot load .*nothing.*make weights"):
-        load_pretrained(str(tmp_path / "nothing"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(StageError, match="make weights"):
-        load_pretrained(str(tmp_path / "empty"))
-
-
-def test_two_checkpoints_that_do_not_fit_are_refused(
-    network: BlipNetwork, tokenizer: BertTokenizerFast, config: BlipConfig, tmp_path: Path
-) -> None:
-    save_network(network, tokenizer, tmp_path / "small")
-    wide = build_network(dataclasses.replace(config, vision_width=48), tokenizer, 16, seed=0)
-    save_network(wide, tokenizer, tmp_path / "wide")
-    with pytest.raises(StageError, match="picture width 48 there, 32 here"):
-        load_pretrained(str(tmp_path / "small" / "retrieval"), str(tmp_path / "wide" / "captioner"))
 
 
 def test_a_checkpoint_of_another_size_gets_pictures_as_its_processor_makes_them() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stages.blip.blip import Blip
-from stages.blip.network import save_network
+from stages.blip.pretrained import save_network
 
 NAME, COMMIT = "someone/small-blip", "c" * 40
 
@@ -97,7 +97,7 @@ def test_a_fetched_checkpoint_works_offline(tmp_path: Path, blip: Blip, run_yaml
         before = len([path for path in asked if path.endswith("model.safetensors")])
         assert run(weights(run_yaml), hub, tmp_path / "cache").returncode == 0
         assert len([path for path in asked if path.endswith("model.safetensors")]) == before  # not fetched twice
-    load = f"from stages.blip.network import load_pretrained; print(load_pretrained({NAME!r})[0].text_width)"
+    load = f"from stages.blip.pretrained import load_pretrained; print(load_pretrained({NAME!r})[0].text_width)"
     loaded = run(load, hub, tmp_path / "cache", HF_HUB_OFFLINE="1")
     assert loaded.stdout.strip() == str(blip.text_width), loaded.stderr
 
