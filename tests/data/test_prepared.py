@@ -1,6 +1,7 @@
 """The prepared set on disk, its config, and the stage that makes it."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from stages.config.data import DataConfig, FolderConfig, PicturesConfig, ScenesConfig, SplitsConfig
 from stages.data import load_dataset, to_tensor, to_uint8
-from stages.data.prepared import PreparedWriter, split_counts
+from stages.data.prepared import Contrast, PreparedWriter, split_counts
 from stages.data.source import digest, open_source
 from stages.errors import StageError
 
@@ -40,6 +41,31 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [data.records[row] for row in train.record_rows] == train.records
     assert data.attribute_values == {"subject": ["ship"]}
     assert split_counts(data)["train"] == {"pairs": 2, "pictures": 1}
+
+
+def test_contrasts_survive_writing_and_loading(tmp_path: Path) -> None:
+    writer = PreparedWriter(tmp_path, 16)
+    writer.allocate(2)
+    contrast = Contrast("ein grünes „Schiff“\u2028", "hull")
+    writer.add(0, "a red ship", file_name="0.png", split="test", group="0", contrast=contrast)
+    writer.add(1, "a blue ship", file_name="1.png", split="test", group="1")
+    writer.close()
+    assert [record.contrast for record in load_dataset(tmp_path).records] == [contrast, None]
+    lines = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text(encoding="utf-8").split("\n")[:2]]
+    assert lines[0]["contrast"] == {"caption": contrast.caption, "attribute": "hull"} and "contrast" not in lines[1]
+
+
+@pytest.mark.parametrize(
+    "contrast", ['"a green ship"', '{"caption": "x"}', '{"caption": "x", "said": "y"}', "3", "null"]
+)
+def test_a_broken_contrast_is_named_with_its_line(tmp_path: Path, contrast: str) -> None:
+    directory = write(tmp_path / "d")
+    lines = (directory / "records.jsonl").read_text(encoding="utf-8").split("\n")
+    lines[2] = f'{lines[2][:-1]}, "contrast": {contrast}}}'
+    (directory / "records.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(StageError, match=r"records.jsonl: line 3 is not a record .*run: make data") as caught:
+        load_dataset(directory)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_split_is_named(tmp_path: Path) -> None:

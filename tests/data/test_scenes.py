@@ -17,9 +17,11 @@ from stages.data.scenes import (
     is_held_out,
     paint_examples,
     paint_picture,
+    read_title,
 )
 from stages.data.scenes.attributes import picture_seed, plan_split
 from stages.data.scenes.painter import paint_all
+from stages.data.scenes.source import contradict, describe
 
 COUNTS = ScenesConfig(train=60, val=12, test=18, compositions=24)
 
@@ -113,6 +115,30 @@ def test_attributes_are_those_of_the_scene(dataset: PreparedSet) -> None:
         assert record.attributes is not None
         assert list(record.attributes) == ["subject", *SCENES[record.attributes["subject"]]]
         assert all(value in attribute_values()[name] for name, value in record.attributes.items())
+
+
+@pytest.mark.parametrize("split", ["val", "test", "compositions"])
+def test_a_contrast_is_untrue_in_the_attribute_that_it_names_and_in_no_other(split: str) -> None:
+    wrong: Counter[tuple[str, str]] = Counter()
+    for place, attributes in enumerate(plan_split(split, 1200, 0)):
+        seed = picture_seed(split, place, 0)
+        title, _ = describe(attributes, seed, shorten=False)
+        contrast = contradict(attributes, title, seed)
+        true, said = read_title(title), read_title(contrast.caption)
+        assert {name for name in true | said if true.get(name) != said.get(name)} == {contrast.attribute}, title
+        assert said[contrast.attribute] in SCENES[attributes["subject"]][contrast.attribute]
+        wrong[attributes["subject"], contrast.attribute] += 1
+    assert set(wrong) == {(scene, name) for scene, own in SCENES.items() for name in own}  # each is asked for
+
+
+def test_held_out_records_have_a_contrast_and_train_records_have_none(dataset: PreparedSet) -> None:
+    for record in dataset.records:
+        assert (record.contrast is None) == (record.split == "train")
+        if record.contrast is not None:
+            assert record.attributes is not None
+            said = read_title(record.contrast.caption)
+            wrong = {name for name, value in record.attributes.items() if said.get(name) != value}
+            assert wrong == {record.contrast.attribute} and record.contrast.caption != record.caption
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -48,6 +48,8 @@ def pictures(server: PictureServer, count: int) -> list[dict[str, Any]]:
 
 
 def test_pairs_become_a_prepared_set(tmp_path: Path, server: PictureServer, config: MustiConfig) -> None:
+    from stages.blip.smells import labelled_pairs  # who reads them
+
     train = pictures(server, 10)
     train.append(record(train[0]["image"], 20, title="title 0", subtask1_label="NO"))  # one title, two texts
     train.append(record(train[0]["image"], 21, title="another title", language="de"))
@@ -68,6 +70,11 @@ def test_pairs_become_a_prepared_set(tmp_path: Path, server: PictureServer, conf
     of_first = [(pair["text"], pair["subtask1_label"]) for pair in pairs if pair["image"] == first["image"]]
     assert of_first == [("passage 0", "YES"), ("passage 20", "NO"), ("passage 21", "YES")]
     assert [pair["official_split"] for pair in pairs].count("test") == 2
+    labelled = {split: labelled_pairs(data, split) for split in data.splits}
+    assert sum(len(found) for found in labelled.values()) == 13  # all but the one without a label
+    home = labelled[data.records[0].split]
+    assert [(text, label) for text, row, label in zip(home.texts, home.image_rows, home.same_smell, strict=True)
+            if row == 0] == [("passage 0", True), ("passage 20", False), ("passage 21", True)]  # fmt: skip
     assert json.loads((data.directory / "dropped.json").read_text()) == {"caption is there already": 2}
     assert (data.directory / "missing.csv").read_text() == "url,host,reason,pairs\n"
 
