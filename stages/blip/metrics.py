@@ -148,7 +148,8 @@ def unrelated_partners(image_index: Ints, content: Sequence[str], rng: np.random
 def nearest_captions(captions: Sequence[str], apart: Sequence[str]) -> NDArray[np.int64]:
     """For each caption the one of the others that shares most of its words, rare words counting more.
 
-    Words as `stages.metrics` reads them, cosine of TF-IDF; of equally near ones the first. No network has a say in it.
+    Words as `stages.metrics` reads them, cosine of TF-IDF; of equally near ones the first. Captions of the very same
+    words, in whatever order, are no partners. No network has a say in it.
 
     Args:
         captions: n captions.
@@ -165,7 +166,8 @@ def nearest_captions(captions: Sequence[str], apart: Sequence[str]) -> NDArray[n
     partners = np.full(len(lines), -1, dtype=np.int64)
     if not any(lines):
         return partners
-    groups, words = (np.unique(np.array(kinds), return_inverse=True)[1] for kinds in (apart, lines))
+    bags = [" ".join(sorted(line.split())) for line in lines]
+    groups, words = (np.unique(np.array(kinds), return_inverse=True)[1] for kinds in (apart, bags))
     vectors: Any = TfidfVectorizer(analyzer=str.split).fit_transform(lines)  # (n,words), sparse
     for start in range(0, len(lines), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(lines)))

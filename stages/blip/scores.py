@@ -57,13 +57,14 @@ def score_pairs(blip: Blip, features: Features, dataset: PreparedSet, split: Spl
         seed: of the random captions.
     """
     scorer = _Scorer(blip, features, dataset, split)
+    known = any(record.contrast for record in split.records)
     images, texts = features.image_pooled[split.image_rows], features.text_pooled[split.record_rows]
     return PairScores(
         related=scorer.with_own(),
         shuffled=scorer.with_partners(
             unrelated_partners(split.image_rows, _content(split), np.random.default_rng(seed))
         ),
-        hard=scorer.with_contrasts() if split.records[0].contrast else scorer.with_partners(_nearest(split)),
+        hard=scorer.with_contrasts() if known else scorer.with_partners(_nearest(split)),
         text_to_image=text_to_image_ranks(texts, images, split.image_rows),
         image_to_text=image_to_text_ranks(texts, images, split.image_rows),
     )

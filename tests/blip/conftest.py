@@ -46,6 +46,8 @@ def config() -> BlipConfig:
         embedding_width=16,
         vocab_size=400,
         max_tokens=16,
+        queue_size=0,
+        lm_weight=2.0,
         max_steps=4,
         batch_size=8,
         val_every=2,

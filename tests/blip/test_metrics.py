@@ -190,4 +190,5 @@ def test_a_nearest_caption_is_never_of_the_same_words_or_the_same_group() -> Non
 def test_there_is_no_nearest_caption_where_no_other_is_left() -> None:
     assert nearest_captions(["a ship", "A ship!", "a dog"], ["a", "b", "b"]).tolist() == [2, -1, 0]
     assert nearest_captions(["a ship", "a dog"], ["a", "a"]).tolist() == [-1, -1]
+    assert nearest_captions(["a ship, a sea", "a sea, a ship", "a dog"], ["a", "b", "c"]).tolist() == [2, 2, 0]
     assert nearest_captions(["...", "?!"], ["a", "b"]).tolist() == [-1, -1]  # no words at all
