@@ -30,7 +30,7 @@ def cases() -> Iterator[dict[str, Any]]:
         with lmdb.open(str(folder / "pickled"), readonly=True, lock=False) as pickled:
             yield compare(
                 {"records": RECORDS, "read": "one by one"},
-                lambda: _read_views(store, order),
+                lambda: _read_one_by_one(store, order),
                 lambda: _read_pickled(pickled, order),
                 repeats=5,
             )
@@ -54,17 +54,18 @@ def _records() -> CodeRecords:
     )
 
 
-def _read_views(store: CodeStore, order: np.ndarray) -> None:
-    with store.views("train") as view:
-        for number in order.tolist():
-            record = view(number)
-            record["top"], record["bottom"]
+def _read_one_by_one(store: CodeStore, order: np.ndarray) -> None:
+    rows = store.rows("train")
+    for number in order.tolist():
+        record = rows[number]
+        record["top"], record["bottom"]
 
 
 def _read_batches(store: CodeStore, order: np.ndarray) -> None:
+    rows = store.rows("train")
     for start in range(0, RECORDS, BATCH):
-        rows = store.records("train", order[start : start + BATCH])
-        rows["top"], rows["bottom"]
+        records = rows.take(order[start : start + BATCH])
+        records["top"], records["bottom"]
 
 
 def _write_pickled(folder: Path, records: CodeRecords) -> None:

@@ -1,7 +1,7 @@
 """The store of codes: `CodeStore.open(directory).read(split)`."""
 
-from stages.codes.schema import Schema
-from stages.codes.store import About, CodeStore, SplitCodes
-from stages.codes.writer import CodeRecords, CodeWriter
+from stages.codes.schema import CodeRecords, Schema
+from stages.codes.store import About, CodeStore, Rows, SplitCodes
+from stages.codes.writer import CodeWriter
 
-__all__ = ["About", "CodeRecords", "CodeStore", "CodeWriter", "Schema", "SplitCodes"]
+__all__ = ["About", "CodeRecords", "CodeStore", "CodeWriter", "Rows", "Schema", "SplitCodes"]

@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from stages.blip import Features, load_features
-from stages.codes.schema import Schema
+from stages.codes.schema import CodeRecords, Schema
 from stages.codes.views import VIEWS, shift_pictures
-from stages.codes.writer import CodeRecords, CodeWriter
+from stages.codes.writer import CodeWriter
 from stages.config import RunConfig
 from stages.data import PreparedSet, Split, load_dataset, to_tensor
 from stages.vqvae import VQVAE, load_vqvae

@@ -1,27 +1,26 @@
-"""Codes in LMDB, for reading: raw rows of one fixed size under ordered keys, and one schema record. No pickle.
+"""Codes in LMDB, for reading: raw rows of one fixed size, in order, and one schema record. No pickle.
 
-A row is a packed record of unsigned little-endian integers (`Schema.row`), so a read is a view of the map and nothing
-is parsed. Captions and file names are JSON records beside the rows, because who reads codes rarely wants them. Keys
-are `codes/<split>/<number, 8 digits>` and `about/...`.
+A row is a packed record of unsigned little-endian integers (`Schema.row`); a value is a chunk of them, so that reading
+is arithmetic on the map and nothing is parsed or copied. Captions and file names are JSON records beside the rows,
+because who reads codes rarely wants them. Keys are `codes/<split>/<chunk, 8 digits>` and `about/<split>/<record>`.
 """
 
 import json
 import os
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
-import lmdb
 import numpy as np
 
-from stages.codes.schema import Schema, keys
+from stages.codes.mapped import MappedFile, open_mapped
+from stages.codes.schema import Schema, key
 from stages.codes.views import VIEWS
-from stages.codes.writer import SCHEMA_KEY
+from stages.codes.writer import DATA_FILE, SCHEMA_KEY
 from stages.errors import StageError
+
+_REMEDY = "make codes"
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,60 @@ class About:
     file_name: str
 
 
+class Rows:
+    """A split's records by number, as they lie in the map: `rows[7]["top"]`, `rows.take([3, 1])["bottom"]`.
+
+    What indexing gives is no copy, cannot be written to, and stays good for as long as it is kept, whatever becomes of
+    the store: it keeps the file mapped. Threads may share it; a worker process may inherit it or be sent it.
+    """
+
+    def __init__(self, store: "CodeStore", split: str, chunks: list[np.ndarray]) -> None:
+        self.store, self.split = store, split
+        self._count, self._chunk, self._row = store.count(split), store.schema.chunk, store.schema.row
+        self._chunks = chunks
+        self._bytes = [chunk.view(np.uint8).data for chunk in chunks]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> Any:
+        """A record, `np.void` of `Schema.row`.
+
+        Raises:
+            IndexError: there is no such record.
+        """
+        if not 0 <= number < self._count:
+            raise IndexError(f"'{self.split}' has the records 0 to {self._count - 1}, asked for is {number}")
+        return self._chunks[number // self._chunk][number % self._chunk]
+
+    def take(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Records of these numbers, in their order: structured array (b,) of `Schema.row`, a copy.
+
+        Raises:
+            IndexError: there is no such record.
+        """
+        wanted = np.asarray(numbers, dtype=np.int64)
+        for number in (wanted.min(), wanted.max()) if wanted.size else ():
+            self[int(number)]
+        chunks, places = np.divmod(wanted, self._chunk)
+        size = self._row.itemsize
+        # Joining pieces is one copy by the C library; an array of all chunks would be a copy of the split.
+        starts = (places * size).tolist()
+        pieces = [self._bytes[c][s : s + size] for c, s in zip(chunks.tolist(), starts, strict=True)]
+        return np.frombuffer(bytearray().join(pieces), dtype=self._row)
+
+    def read(self) -> np.ndarray:
+        """All records: structured array (P,) of `Schema.row`, a copy."""
+        return np.concatenate([np.empty(0, dtype=self._row), *self._chunks])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rows_of, (self.store, self.split)
+
+
+def _rows_of(store: "CodeStore", split: str) -> Rows:
+    return store.rows(split)
+
+
 class CodeStore:
     """A finished store. May be shared by threads and handed to worker processes: each process opens it for itself.
 
@@ -59,7 +112,7 @@ class CodeStore:
 
     def __init__(self, folder: Path, schema: Schema) -> None:
         self.folder, self.schema = folder, schema
-        self._opened: tuple[int, Any] | None = None
+        self._opened: tuple[int, MappedFile] | None = None
 
     @classmethod
     def open(cls, directory: Path, *, vqvae: str | None = None, blip: str | None = None) -> "CodeStore":
@@ -69,27 +122,21 @@ class CodeStore:
             vqvae, blip: sha256 of the manifests that its codes must come from; None for any.
 
         Raises:
-            StageError: there is no store, it is unfinished, its schema is not this program's, or its codes are of
-                other weights.
+            StageError: there is no store, it is unfinished or cut short, its schema is not this program's, or its codes
+                are of other weights.
         """
         folder = directory / "lmdb"
-        try:
-            with _environment(folder).begin() as transaction:
-                raw = transaction.get(SCHEMA_KEY)
-        except lmdb.Error as error:
-            raise StageError(f"{folder} is not a store of codes ({error}); run: make codes") from None
+        raw = open_mapped(folder / DATA_FILE, _REMEDY).get(SCHEMA_KEY)
         if raw is None:
-            raise StageError(f"{folder} has no schema record, so it was never finished; run: make codes")
+            raise StageError(f"{folder} has no schema record, so it was never finished; run: {_REMEDY}")
         try:
-            schema = Schema.from_json(bytes(raw))
+            schema = Schema.from_json(raw)
         except (TypeError, ValueError) as error:
-            raise StageError(f"{folder} is a store {error}; run: make codes") from None
+            raise StageError(f"{folder} is a store {error}; run: {_REMEDY}") from None
         for name, wanted in (("vqvae", vqvae), ("blip", blip)):
             made_by = getattr(schema, name)
             if wanted is not None and made_by != wanted:
-                raise StageError(
-                    f"{folder} was made by {name} {made_by[:12]}, wanted is {wanted[:12]}; run: make codes"
-                )
+                raise StageError(f"{folder} was made by {name} {made_by[:12]}, wanted is {wanted[:12]}; run: {_REMEDY}")
         return cls(folder, schema)
 
     @property
@@ -107,55 +154,23 @@ class CodeStore:
             raise StageError(f"the code store has no split '{split}', only {', '.join(self.splits)}")
         return self.schema.counts[split]
 
-    def record(self, split: str, number: int) -> np.void:
-        """One record, a copy; fields as in `Schema.row`.
+    def rows(self, split: str) -> Rows:
+        """The records of a split, to be read one by one or in batches without reading all.
 
         Raises:
-            StageError: it is missing or of the wrong size.
+            StageError: there is no such split, or records are missing or of the wrong size.
         """
-        with self.views(split) as view:
-            return view(number).copy()
-
-    @contextmanager
-    def views(self, split: str) -> Iterator[Any]:
-        """A function from the number of a record to it, without a copy; views end with the `with` block.
-
-        Raises:
-            StageError: a record is missing or of the wrong size.
-        """
-        row = self.schema.row
-        with self._environment().begin(buffers=True) as transaction:
-
-            def view(number: int) -> Any:
-                (place,) = keys("codes", split, (number,))
-                raw = transaction.get(place)
-                if raw is None or len(raw) != row.itemsize:
-                    raise self._wrong_size(split, number, raw)
-                return np.frombuffer(raw, dtype=row, count=1)[0]
-
-            yield view
-
-    def records(self, split: str, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Records of these numbers, in their order: structured array (b,) of `Schema.row`, a copy.
-
-        Raises:
-            StageError: one is missing or of the wrong size.
-        """
-        row, wanted = self.schema.row, np.asarray(numbers).tolist()
-        with self._environment().begin(buffers=True) as transaction, transaction.cursor() as cursor:
-            found = cursor.getmulti(list(keys("codes", split, wanted)))
-            raw = b"".join([value for _, value in found])
-        if len(found) != len(wanted) or len(raw) != len(wanted) * row.itemsize:
-            self._find_damage(split, wanted)
-        return np.frombuffer(raw, dtype=row)
+        mapped, count = self._mapped(), self.count(split)
+        starts = range(0, count, self.schema.chunk)
+        return Rows(self, split, [self._chunk(mapped, split, start, count) for start in starts])
 
     def read(self, split: str) -> SplitCodes:
         """Every record of a split.
 
         Raises:
-            StageError: there is no such split, or a record is missing or of the wrong size.
+            StageError: as `rows`.
         """
-        rows = self.records(split, range(self.count(split)))
+        rows = self.rows(split).read()
         return SplitCodes(
             rows["record_row"].astype(np.int64),
             *(np.ascontiguousarray(rows[name]) for name in ("top", "bottom", "text")),
@@ -175,61 +190,31 @@ class CodeStore:
             StageError: one is missing.
         """
         chosen = range(self.count(split)) if numbers is None else numbers
-        with self._environment().begin() as transaction:
-            found = [transaction.get(place) for place in keys("about", split, chosen)]
+        mapped = self._mapped()
+        found = [mapped.get(key("about", split, number)) for number in chosen]
         for number, raw in zip(chosen, found, strict=True):
             if raw is None:
-                raise StageError(f"the code store says nothing about record {split}/{number}; run: make codes")
-        return [About(**json.loads(raw)) for raw in found]
+                raise StageError(f"the code store says nothing about record {split}/{number}; run: {_REMEDY}")
+        return [About(**json.loads(raw)) for raw in found if raw is not None]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "schema": self.schema, "_opened": None}
 
-    def _environment(self) -> Any:
-        if self._opened is None or self._opened[0] != os.getpid():  # LMDB must not be used across a fork
-            self._opened = (os.getpid(), _environment(self.folder))
-        return self._opened[1]
+    def _mapped(self) -> MappedFile:
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            opened = self._opened = None  # lets go of what a fork has inherited, which is closed unless it is looked at
+            opened = self._opened = os.getpid(), open_mapped(self.folder / DATA_FILE, _REMEDY)
+        return opened[1]
 
-    def _find_damage(self, split: str, numbers: list[int]) -> None:
-        with self.views(split) as view:
-            for number in numbers:
-                view(number)
-        raise StageError(f"the code store's records of {split} cannot be read together; run: make codes")
-
-    def _wrong_size(self, split: str, number: int, raw: Any) -> StageError:
-        return StageError(
-            f"the code store's record {split}/{number} has {0 if raw is None else len(raw)} bytes, "
-            f"its schema says {self.schema.row.itemsize}; run: make codes"
-        )
-
-
-_opened: WeakValueDictionary[tuple[int, int], Any] = WeakValueDictionary()
-_opening = threading.Lock()
-
-
-def _environment(folder: Path) -> Any:
-    """The read-only LMDB environment of a folder: one per process and file, because LMDB allows no second one. Known
-    by device and inode: a folder that was published anew is another one."""
-    try:
-        status = os.stat(folder / "data.mdb")
-    except OSError as error:
-        raise lmdb.Error(f"{folder / 'data.mdb'}: {error.strerror}") from None
-    with _opening:
-        environment = _opened.get((status.st_dev, status.st_ino))
-        if environment is None:
-            options = {"readonly": True, "lock": False, "readahead": False, "create": False}
-            environment = _opened[status.st_dev, status.st_ino] = lmdb.open(str(folder), max_spare_txns=8, **options)
-        return environment
-
-
-def _close_inherited() -> None:
-    """An environment must not be used across a fork, and LMDB opens none that it believes open: the child closes its
-    copies, which are still the parent's to use."""
-    global _opening
-    _opening = threading.Lock()
-    for environment in list(_opened.values()):
-        environment.close()
-    _opened.clear()
-
-
-os.register_at_fork(after_in_child=_close_inherited)
+    def _chunk(self, mapped: MappedFile, split: str, start: int, count: int) -> np.ndarray:
+        """Records of a split from `start` on, as many as one value holds: structured array of `Schema.row`, a view."""
+        raw = mapped.view(key("codes", split, start // self.schema.chunk))
+        stop = min(start + self.schema.chunk, count)
+        found, said = 0 if raw is None else len(raw), (stop - start) * self.schema.row.itemsize
+        if raw is None or found != said:
+            raise StageError(
+                f"the code store's records {start} to {stop - 1} of '{split}' have {found} bytes, "
+                f"its schema says {said}; run: {_REMEDY}"
+            )
+        return raw.view(self.schema.row)
