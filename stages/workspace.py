@@ -157,12 +157,14 @@ class Workspace:
 
     @contextmanager
     def locked(self, stage: str) -> Iterator[None]:
-        """Keeps a second process from running the same stage of the same run.
+        """Keeps a second process from running the same stage of the same run, or the same part of it.
 
         Raises:
             StageError: another process is at it.
         """
-        lock = self.directory(stage).parent / f".{self.directory(stage).name}.lock"
+        part = getattr(getattr(self.config, stage), "part", "")
+        names = [self.directory(stage).name, part, "lock"]
+        lock = self.directory(stage).parent / ("." + ".".join(name for name in names if name))
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as handle:
             try:

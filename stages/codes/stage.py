@@ -1,93 +1,87 @@
-"""Stage `codes`: every picture's and caption's codes, with caption and file name, into LMDB."""
+"""Stage `codes`: every picture's and caption's codes, with caption and file name, into LMDB.
+
+What is encoded goes into rank files first, of which an ordinary run has one, and from there into the store. So a
+stopped run goes on where it was, processes and machines can share the work, and the store has the same bytes whichever
+way it came about.
+"""
 
 import logging
-from collections.abc import Callable, Iterator
-from functools import partial
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from stages.blip import Features, load_features
-from stages.codes.schema import CodeRecords, Schema
-from stages.codes.views import VIEWS, shift_pictures
-from stages.codes.writer import CodeWriter
+from stages.blip import load_features
+from stages.codes.encoder import Encoder, plan_batches
+from stages.codes.schema import Schema
+from stages.codes.shards import Shard, extract, join
 from stages.config import RunConfig
-from stages.data import PreparedSet, Split, load_dataset, to_tensor
-from stages.vqvae import VQVAE, load_vqvae
+from stages.data import load_dataset
+from stages.errors import StageError
+from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.codes")
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:
-    """Encodes every split in order."""
-    dataset = load_dataset(workspace.require("data"))
-    features = load_features(workspace.require("blip"))
-    network = load_vqvae(workspace.require("vqvae"))
-    sizes = network.sizes
-    with workspace.publish("codes") as output:
-        schema = Schema(
-            sizes.top_side,
-            sizes.bottom_side,
-            sizes.text_codes,
-            sizes.codebook_size,
-            vqvae=workspace.digest("vqvae"),
-            blip=workspace.digest("blip"),
-        )
-        writer = CodeWriter(output.directory / "lmdb", schema)
-        total = len(dataset.records) + config.codes.shifted_views * len(dataset.split("train"))
-        with tqdm(total=total, desc="codes", unit="pair", leave=False) as progress:
-            for name, records in _encode(network, dataset, features, config):
-                writer.append(name, records)
-                progress.update(len(records))
-        counts = writer.finish().counts
-        (output.directory / "lmdb" / "lock.mdb").unlink(missing_ok=True)  # holds nothing once no one writes
-        output.figures |= {"records": counts, "bytes_per_record": schema.row.itemsize}
-    log.info("codes: %s records of %d bytes", f"{sum(counts.values()):,}", schema.row.itemsize)
-
-
-def _encode(
-    network: VQVAE, dataset: PreparedSet, features: Features, config: RunConfig
-) -> Iterator[tuple[str, CodeRecords]]:
-    """(split, records of it): every split in order, then the views of train."""
+    """Encodes every split in order and writes the store; or makes one shard of that; or merges shards."""
     section = config.codes
-    for name in dataset.splits:
-        for records in encode_split(network, dataset, features, dataset.split(name), section.batch_size):
-            yield name, records
-    train = dataset.split("train")
-    for view in range(section.shifted_views):
-        move = partial(shift_pictures, view=view, shift=section.shift, seed=config.seed)
-        for records in encode_split(network, dataset, features, train, section.batch_size, move):
-            yield VIEWS, records
+    network = load_vqvae(workspace.require("vqvae"))
+    dataset, features = load_dataset(workspace.require("data")), load_features(workspace.require("blip"))
+    encoder = Encoder(network, dataset, features, section, config.seed)
+    number, count = section.place
+    apart = section.shard or section.merge
+    folder = workspace.directory("codes").with_name("codes-shards") if apart else workspace.scratch("codes")
+    shards = _shards(config, workspace, encoder, folder, section.merge or count)
+    if section.merge:
+        _check_folder(folder, shards)
+    else:
+        extract(shards[number - 1], encoder.encode)
+    if section.shard:
+        log.info("codes: shard %s is complete: %s", section.shard, shards[number - 1].path)
+        return
+    with workspace.publish("codes") as output:
+        schema = join(shards, output.directory / "lmdb")
+        output.figures |= {"records": schema.counts, "bytes_per_record": schema.row.itemsize}
+    log.info("codes: %s records of %d bytes", f"{sum(schema.counts.values()):,}", schema.row.itemsize)
+    if section.merge:
+        shutil.rmtree(folder)
 
 
-@torch.no_grad()
-def encode_split(
-    network: VQVAE,
-    dataset: PreparedSet,
-    features: Features,
-    split: Split,
-    batch_size: int,
-    move: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda pictures, rows: pictures,
-) -> Iterator[CodeRecords]:
-    """Records of a split in order, `batch_size` at a time.
-
-    Args:
-        move: pictures (B,H,W,3) uint8 and their rows in the prepared set -> the pictures to encode.
-    """
-    for start in range(0, len(split), batch_size):
-        pictures = split.image_rows[start : start + batch_size]
-        rows = split.record_rows[start : start + batch_size]
-        image = to_tensor(move(dataset.images[pictures], pictures)).contiguous(memory_format=torch.channels_last)
-        codes = network.encode(image, torch.from_numpy(np.asarray(features.image_pooled[pictures])))
-        text = network.encode_text(torch.from_numpy(np.asarray(features.text_pooled[rows])))
-        records = split.records[start : start + batch_size]
-        yield CodeRecords(
-            rows,
-            codes.top.numpy(),
-            codes.bottom.numpy(),
-            text.numpy(),
-            captions=[record.caption for record in records],
-            file_names=[record.file_name for record in records],
+def _shards(config: RunConfig, workspace: Workspace, encoder: Encoder, folder: Path, count: int) -> list[Shard]:
+    sizes = encoder.network.sizes
+    schema = Schema(
+        sizes.top_side,
+        sizes.bottom_side,
+        sizes.text_codes,
+        sizes.codebook_size,
+        vqvae=workspace.digest("vqvae"),
+        blip=workspace.digest("blip"),
+    )
+    settings = {f"codes.{name}": value for name, value in config.codes.fingerprint().items()}
+    origin = {"data": workspace.digest("data"), "seed": config.seed} | settings
+    batches = plan_batches(encoder.dataset, config.codes)
+    return [
+        Shard(
+            folder / f"{number}-of-{count}.mdb",
+            number,
+            count,
+            batches,
+            schema,
+            origin,
+            remedy=f'make codes ARGS="--codes.shard {number}/{count}"'
+            if config.codes.shard or config.codes.merge
+            else "make codes",
         )
+        for number in range(1, count + 1)
+    ]
+
+
+def _check_folder(folder: Path, shards: Sequence[Shard]) -> None:
+    """Refuses rank files that would not be merged: of another division, or one more time."""
+    names = {shard.path.name for shard in shards}
+    for path in sorted(folder.glob("*.mdb")):
+        if path.name not in names:
+            raise StageError(
+                f"{path} is none of the {len(shards)} shards to merge; remove it, or merge as many as it says"
+            )

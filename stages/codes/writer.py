@@ -19,7 +19,7 @@ class CodeWriter:
     """Appends records, each chunk in one transaction; the map grows as needed.
 
     Transactions are cut by the schema's `chunk`, not by the calls, so that LMDB's pages come out the same whether the
-    records were encoded in one go or in several.
+    records were encoded in one go, in several, or in shards.
 
     Args:
         folder: of the new LMDB environment.
