@@ -23,8 +23,10 @@ def main(names: list[str]) -> int:
             done.append(case)
             settings = ", ".join(f"{key} {value}" for key, value in case["settings"].items())
             print(
-                f"{name}: {settings}: {case['ours_s']:.4g} s against {case['reference_s']:.4g} s, {case['ratio']:.1f}x"
+                f"{name}: {settings}: {case['ours_s']:.4g} s against {case['reference_s']:.4g} s, {case['ratio']:.3g}x"
             )
+            for who, values in case.get("mib", {}).items():
+                print(f"  {who}: {values['anonymous']:.0f} MiB anonymous, {values['resident']:.0f} MiB resident")
         (RESULTS / f"{name}.json").write_text(json.dumps(done, indent=2) + "\n")
     return 0
 
