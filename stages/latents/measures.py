@@ -1,6 +1,8 @@
-"""What the codes themselves tell: how many are used, how evenly, and whether a caption's codes find its picture."""
+"""What the codes themselves tell: how many are used, how evenly, which go together, and whether a caption's codes find
+its picture."""
 
 import numpy as np
+from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 
@@ -27,16 +29,51 @@ def codes_perplexity(counts: np.ndarray) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
+def position_perplexities(indices: np.ndarray, codebook_size: int) -> np.ndarray:
+    """Perplexity, over the pictures, of the codes at each position: codes (N,...) -> (...), in [1,min(N,K)]."""
+    flat = indices.reshape(len(indices), -1)  # (N,P)
+    values = [codes_perplexity(code_counts(flat[:, place], codebook_size)) for place in range(flat.shape[1])]
+    return np.array(values).reshape(indices.shape[1:])
+
+
+def code_pairs(top: np.ndarray, bottom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every bottom code with the top code that covers it: (N,h,w) and (N,2h,2w) -> two int64 (4Nhw,)."""
+    covering = top.repeat(2, axis=1).repeat(2, axis=2)  # (N,2h,2w)
+    return covering.reshape(-1).astype(np.int64), bottom.reshape(-1).astype(np.int64)
+
+
+def co_occurrences(top: np.ndarray, bottom: np.ndarray, codebook_size: int) -> np.ndarray:
+    """How often a top code covers a bottom code, int64 (K,K), top codes in rows.
+
+    Args:
+        top, bottom: (P,) as `code_pairs` gives them, in [0,K).
+    """
+    pairs = np.bincount(top * codebook_size + bottom, minlength=codebook_size**2)
+    return pairs.reshape(codebook_size, codebook_size)
+
+
+def mutual_information(top: np.ndarray, bottom: np.ndarray, seed: int) -> tuple[float, float]:
+    """Normalised mutual information (arithmetic mean of the entropies) of paired codes (P,), in [0,1], and what remains
+    of it by chance when the bottom codes are shuffled: few pairs and many codes alone give more than 0."""
+    shuffled = np.random.default_rng(seed).permutation(bottom)
+    return float(normalized_mutual_info_score(top, bottom)), float(normalized_mutual_info_score(top, shuffled))
+
+
+def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each query (N,D), by cosine: how many entries of the gallery (N,D) are nearer than its own, int64 (N,), and
+    how many are equally near, its own among them, int64 (N,)."""
+    similarity = _unit(queries) @ _unit(gallery).T  # (N,N)
+    own = np.diagonal(similarity)[:, None]
+    tolerance = 1e-9
+    return (similarity > own + tolerance).sum(1), (np.abs(similarity - own) <= tolerance).sum(1)
+
+
 def retrieval_at(k: int, queries: np.ndarray, gallery: np.ndarray) -> float:
     """Share of queries (N,D) whose own entry of the gallery (N,D) is among the k nearest by cosine (R@k), in [0,1].
 
     Entries equally near share the places they take up, so a gallery that is all the same scores exactly chance, k/N.
     """
-    similarity = _unit(queries) @ _unit(gallery).T  # (N,N)
-    own = np.diagonal(similarity)[:, None]
-    tolerance = 1e-9
-    nearer = (similarity > own + tolerance).sum(1)
-    equal = (np.abs(similarity - own) <= tolerance).sum(1)  # itself among them
+    nearer, equal = retrieval_ranks(queries, gallery)
     return float(np.clip((k - nearer) / equal, 0, 1).mean())
 
 

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from stages.codes import SplitCodes
 from stages.data import PreparedSet, Record
 from stages.vqvae import VQVAE
 
-MOST_GROUPS = 12
 POOL_BATCH = 128
 
 
@@ -25,33 +23,26 @@ class LatentPoints:
     bottom: np.ndarray
     """(N,D) mean of the bottom level's z_q over its grid."""
     text: np.ndarray
-    """(N,D) mean of the caption's z_q over its codes."""
+    """(N,D) mean of the caption's z_q over its codes; of the top level's code book."""
     records: list[Record]
     """The pair each point stands for: the picture's first in the split."""
-    labels: np.ndarray
-    """(N,) str: what the points are coloured by."""
-    label_order: list[str]
-    """Every label that occurs, in the order of the legend."""
-    label_source: str
-    """Where the labels come from, in words."""
+    record_rows: np.ndarray
+    """(N,) int64, the pairs' places in the prepared set."""
+
+    def __len__(self) -> int:
+        return len(self.records)
 
 
-def gather_points(
-    dataset: PreparedSet, codes: SplitCodes, vqvae: VQVAE, *, max_points: int, clusters: int, seed: int
-) -> LatentPoints:
-    """Pooled z_q of a split's pictures and captions, at most `max_points` of them, with labels."""
+def gather_points(dataset: PreparedSet, codes: SplitCodes, vqvae: VQVAE, *, max_points: int, seed: int) -> LatentPoints:
+    """Pooled z_q of a split's pictures and captions, at most `max_points` of them."""
     chosen = choose_rows(dataset, codes.record_rows, max_points, seed)
-    records = [dataset.records[row] for row in codes.record_rows[chosen]]
-    top = pool(codes.top[chosen], vqvae.embed_top)
-    labels, order, source = label_points(dataset, records, top, clusters, seed)
+    rows = codes.record_rows[chosen]
     return LatentPoints(
-        top=top,
+        top=pool(codes.top[chosen], vqvae.embed_top),
         bottom=pool(codes.bottom[chosen], vqvae.embed_bottom),
         text=pool(codes.text[chosen], vqvae.embed_top),
-        records=records,
-        labels=labels,
-        label_order=order,
-        label_source=source,
+        records=[dataset.records[row] for row in rows],
+        record_rows=rows,
     )
 
 
@@ -72,26 +63,3 @@ def pool(indices: np.ndarray, embed: Callable[[Tensor], Tensor]) -> np.ndarray:
         batch = torch.from_numpy(np.ascontiguousarray(indices[start : start + POOL_BATCH]).astype(np.int64))
         parts.append(embed(batch).flatten(1, -2).mean(1).float().numpy())  # (B,...,D) -> (B,D)
     return np.concatenate(parts)
-
-
-def label_points(
-    dataset: PreparedSet, records: list[Record], top: np.ndarray, clusters: int, seed: int
-) -> tuple[np.ndarray, list[str], str]:
-    """Labels (N,), their order and their source: the `subject` attribute, else a few groups, else k-means clusters."""
-    if all(record.attributes is not None and "subject" in record.attributes for record in records):
-        labels = np.array([record.attributes["subject"] for record in records if record.attributes is not None])
-        known = (dataset.attribute_values or {}).get("subject", [])
-        return labels, _present(known, labels), "the true attribute 'subject'"
-    groups = np.array([record.group for record in records])
-    if 2 <= len(np.unique(groups)) <= min(MOST_GROUPS, len(groups) // 2):
-        return groups, _present([], groups), "the records' groups"
-    count = min(clusters, len(np.unique(top, axis=0)))
-    found = KMeans(n_clusters=count, n_init=4, random_state=seed % 2**32).fit_predict(top)
-    labels = np.array([f"cluster {number + 1}" for number in found])
-    return labels, _present([], labels), "k-means clusters of the pooled top z_q (no labels in this data set)"
-
-
-def _present(known: list[str], labels: np.ndarray) -> list[str]:
-    """The labels that occur: the known ones in their order, then the others sorted."""
-    there = set(labels.tolist())
-    return [label for label in known if label in there] + sorted(there - set(known))

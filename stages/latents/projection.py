@@ -81,13 +81,30 @@ def tsne(points: np.ndarray, perplexity: float, seed: int) -> TsneView:
 def trustworthiness(points: np.ndarray, view: np.ndarray, neighbours: int) -> float:
     """How few false neighbours a view (N,2) of a cloud (N,D) shows (Venna & Kaski 2001), in [0,1], 1 = none.
 
-    `neighbours` is clipped below half the number of points, where the measure is defined.
+    `neighbours` is clipped below half the number of points, where the measure is defined. Of two points none can be
+    false.
     """
+    if len(points) < 3:
+        return 1.0
     usable = max(1, min(neighbours, (len(points) - 1) // 2))
     return float(sklearn_trustworthiness(points, view, n_neighbors=usable))
 
 
-def knn_agreement(points: np.ndarray, labels: np.ndarray, neighbours: int) -> float:
+def nearest(points: np.ndarray, neighbours: int) -> np.ndarray:
+    """The nearest other points of each, int64 (N,k), nearest first; k is clipped to N - 1."""
+    usable = min(neighbours, len(points) - 1)
+    found: np.ndarray = NearestNeighbors(n_neighbors=usable).fit(points).kneighbors(return_distance=False)
+    return found
+
+
+def knn_agreement(points: np.ndarray, view: np.ndarray, neighbours: int) -> float:
+    """Mean share of a point's k nearest neighbours in the cloud (N,D) that are among its k nearest in the view (N,2)
+    too, in [0,1]; a view at random has k/(N-1)."""
+    true, shown = nearest(points, neighbours), nearest(view, neighbours)
+    return float((true[:, :, None] == shown[:, None, :]).any(2).mean())
+
+
+def label_agreement(points: np.ndarray, labels: np.ndarray, neighbours: int) -> float:
     """Mean share of a point's nearest neighbours (itself left out) that have its label, in [0,1].
 
     Args:
@@ -95,12 +112,11 @@ def knn_agreement(points: np.ndarray, labels: np.ndarray, neighbours: int) -> fl
         labels: (N,), of any kind that compares.
         neighbours: k, clipped to N - 1.
     """
-    usable = min(neighbours, len(points) - 1)
-    found = NearestNeighbors(n_neighbors=usable).fit(points).kneighbors(return_distance=False)  # (N,k), without itself
+    found = nearest(points, neighbours)
     return float((labels[found] == labels[:, None]).mean())
 
 
 def chance_agreement(labels: np.ndarray) -> float:
-    """The agreement expected when neighbours are drawn at random from the others, in [0,1]."""
+    """The label agreement expected when neighbours are drawn at random from the others, in [0,1]."""
     counts = np.unique(labels, return_counts=True)[1]
     return float((counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1)))

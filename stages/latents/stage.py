@@ -1,8 +1,7 @@
-"""`make latents`: PCA and t-SNE of a split's codes, code usage, and the figures by which the plots can be judged."""
+"""`make latents`: PCA and t-SNE of a split's codes, what the codes are used for, and the figures to judge it all by."""
 
-import csv
 import logging
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,57 @@ import numpy as np
 from stages.codes import CodeStore, SplitCodes
 from stages.config import RunConfig
 from stages.config.latents import LatentsConfig
-from stages.data import load_dataset
+from stages.data import PreparedSet, load_dataset
 from stages.errors import StageError
-from stages.latents import plots
-from stages.latents.measures import code_counts, code_usage, codes_perplexity, modality_mixing, retrieval_at
-from stages.latents.points import LatentPoints, gather_points
-from stages.latents.projection import (
-    FEWEST_TSNE_POINTS,
-    PcaView,
-    chance_agreement,
-    knn_agreement,
-    pca,
-    trustworthiness,
-    tsne,
+from stages.latents import maps, painting, scatter, tables
+from stages.latents.colourings import Colouring, find_colourings
+from stages.latents.interactive import write_page
+from stages.latents.measures import (
+    co_occurrences,
+    code_counts,
+    code_pairs,
+    code_usage,
+    codes_perplexity,
+    modality_mixing,
+    mutual_information,
+    retrieval_at,
+    retrieval_ranks,
 )
-from stages.vqvae import load_vqvae
+from stages.latents.points import LatentPoints, gather_points
+from stages.latents.projection import FEWEST_TSNE_POINTS, chance_agreement, label_agreement
+from stages.latents.thumbnails import plot_thumbnails
+from stages.latents.views import View, Views, make_views
+from stages.vqvae import VQVAE, load_vqvae
 from stages.workspace import Output, Workspace
 
 log = logging.getLogger("stages.latents")
 
 RETRIEVAL_K = 10
+INTERACTIVE = "interactive.html"
+MOST_PANELS = 6
+
+
+@dataclass(frozen=True)
+class Material:
+    """What everything is drawn from."""
+
+    section: LatentsConfig
+    seed: int
+    run: str
+    dataset: PreparedSet
+    vqvae: VQVAE
+    codes: SplitCodes
+    points: LatentPoints
+    views: Views
+    colourings: list[Colouring]
+
+    def picture(self, point: int) -> np.ndarray:
+        """The picture (H,W,3) uint8 of a point."""
+        return self.dataset.images[self.points.records[point].image]
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:
-    """Projects the codes of `latents.split` and publishes plots, `coordinates.csv` and figures.
+    """Projects the codes of `latents.split` and publishes plots, CSV files, an interactive page and figures.
 
     Raises:
         StageError: the split is missing or holds fewer than two pictures.
@@ -43,124 +69,161 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     vqvae = load_vqvae(workspace.require("vqvae"))
     dataset.split(section.split)  # says so if there is none of that name
     codes = CodeStore.open(workspace.require("codes")).read(section.split)
-    points = gather_points(
-        dataset, codes, vqvae, max_points=section.max_points, clusters=section.clusters, seed=config.seed
-    )
-    if len(points.records) < 2:
+    points = gather_points(dataset, codes, vqvae, max_points=section.max_points, seed=config.seed)
+    if len(points) < 2:
         raise StageError(
-            f"latents.split: '{section.split}' has {len(points.records)} pictures and a projection needs at least 2; "
+            f"latents.split: '{section.split}' has {len(points)} pictures and a projection needs at least 2; "
             "choose another split or give the data set more pictures"
         )
-    counts = {
-        "top": code_counts(codes.top, vqvae.codebook_size),
-        "bottom": code_counts(codes.bottom, vqvae.codebook_size),
-        "text": code_counts(codes.text, vqvae.codebook_size),
-    }
+    views = make_views(section, points, config.seed)
+    colourings = find_colourings(dataset, points, section.clusters, config.seed)
+    material = Material(section, config.seed, config.run, dataset, vqvae, codes, points, views, colourings)
     with workspace.publish("latents") as output:
-        columns = _project(section, points, output, config.seed)
-        output.figures |= _code_figures(counts, codes) | _retrieval_figures(points, section.neighbours)
-        plots.plot_code_usage(output.directory / "code_usage.png", counts)
-        _add_plot(output, "code_usage.png", f"How often each code occurs on '{section.split}', per level")
-        write_coordinates(output.directory / "coordinates.csv", points, columns)
+        output.figures |= _point_figures(material) | _retrieval_figures(points, section.neighbours)
+        _publish_views(material, output)
+        _publish_codes(material, output)
+        _publish_interactive(material, output)
     _say(output.figures)
 
 
-def _project(section: LatentsConfig, points: LatentPoints, output: Output, seed: int) -> dict[str, np.ndarray]:
-    """Makes every view, its plot and its figures; returns the coordinates (N,) by column name."""
-    levels = {"top": pca(points.top), "bottom": pca(points.bottom)}
-    columns: dict[str, np.ndarray] = {}
-    output.figures |= {
-        "split": section.split,
-        "pictures": len(points.records),
-        "label_source": points.label_source,
-        "labels": len(points.label_order),
-        "knn_agreement_chance": chance_agreement(points.labels),
-        "knn_agreement_top": knn_agreement(points.top, points.labels, section.neighbours),
-        "knn_agreement_bottom": knn_agreement(points.bottom, points.labels, section.neighbours),
-    }
-    for level, view in levels.items():
-        columns |= _columns(f"pca_{level}", view.coordinates)
-        _publish_pca(level, view, points, output)
-    plots.plot_explained_variance(
-        output.directory / "explained_variance.png", {level: view.explained for level, view in levels.items()}
-    )
-    _add_plot(output, "explained_variance.png", "Variance explained by the principal components, each and summed up")
-    return columns | _project_tsne(section, points, output, seed)
+def _publish_views(material: Material, output: Output) -> None:
+    """Plots and tables of the projections; of too few points for t-SNE, those of PCA alone."""
+    views, colouring, seed = material.views, material.colourings[0], material.seed
+    folder = output.directory
+    tables.write_coordinates(folder / "coordinates.csv", material.points, views.views, material.colourings)
+    tables.write_views(folder / "views.csv", views.views, material.colourings, seed)
+    tables.write_explained_variance(folder / "explained_variance.csv", views.explained)
+    count = len(material.points)
+    path = folder / "explained_variance.png"
+    _add_plot(output, path.name, maps.plot_explained_variance(path, views.explained, count))
+    for level in ("top", "bottom"):
+        large = [views.pca(level), *views.of(level)[:1]]
+        for view in large:
+            path = folder / f"{'pca' if view.perplexity is None else 'tsne'}_{level}.png"
+            _add_plot(output, path.name, scatter.plot_view(path, view, colouring, seed=seed))
+    levels = {level: views.of(level) for level in ("top", "bottom") if views.of(level)}
+    if levels:
+        path = folder / "tsne_perplexities.png"
+        _add_plot(output, path.name, scatter.plot_perplexities(path, levels, colouring, seed=seed))
+    first = _large(views, "top")
+    path = folder / "colourings.png"
+    _add_plot(output, path.name, scatter.plot_colourings(path, first, _panels(material), seed=seed))
+    path = folder / "thumbnails.png"
+    _add_plot(output, path.name, plot_thumbnails(path, first, material.picture, colouring, seed=seed))
+    _publish_joint(material, output)
 
 
-def _publish_pca(level: str, view: PcaView, points: LatentPoints, output: Output) -> None:
-    share = view.explained * 100
-    axes = [f"component {n + 1} ({share[n] if n < len(share) else 0.0:.2g} % of variance)" for n in range(2)]
-    title = f"PCA of pooled z_q, {level} level"
-    file = f"pca_{level}.png"
-    plots.plot_scatter(
-        output.directory / file,
-        view.coordinates,
-        points.labels,
-        points.label_order,
-        title=title,
-        axes_names=(axes[0], axes[1]),
-    )
-    _add_plot(output, file, f"{title}; colours: {points.label_source}")
-    output.figures[f"explained_variance_2_{level}"] = float(view.explained[:2].sum())
-    output.figures[f"explained_variance_10_{level}"] = float(view.explained[:10].sum())
-
-
-def _project_tsne(section: LatentsConfig, points: LatentPoints, output: Output, seed: int) -> dict[str, np.ndarray]:
-    """t-SNE of the top level, and of pictures and captions together; nothing but the reason with too few points."""
-    count = len(points.records)
-    if count < FEWEST_TSNE_POINTS:
-        reason = f"t-SNE needs at least {FEWEST_TSNE_POINTS} pictures, '{section.split}' has {count}"
-        output.figures |= {"tsne_perplexity": None, "trustworthiness": None, "tsne_reason": reason}
-        return {}
-    return _tsne_top(section, points, output, seed) | _tsne_joint(section, points, output, seed)
-
-
-def _tsne_top(section: LatentsConfig, points: LatentPoints, output: Output, seed: int) -> dict[str, np.ndarray]:
-    view, perplexity = tsne(points.top, section.perplexity, seed)
-    output.figures |= {
-        "tsne_perplexity": perplexity,
-        "tsne_perplexity_asked": section.perplexity,
-        "trustworthiness": trustworthiness(points.top, view, section.neighbours),
-        "knn_agreement_tsne": knn_agreement(view, points.labels, section.neighbours),
-    }
-    title, axes = "t-SNE of pooled z_q, top level", ("t-SNE 1", "t-SNE 2")
-    path = output.directory / "tsne_top.png"
-    plots.plot_scatter(path, view, points.labels, points.label_order, title=title, axes_names=axes)
-    clipped = (
-        f", clipped from {section.perplexity:g}: only {len(view)} points" if perplexity < section.perplexity else ""
-    )
-    _add_plot(output, path.name, f"{title} (perplexity {perplexity:.3g}{clipped}); colours: {points.label_source}")
-    return _columns("tsne_top", view)
-
-
-def _tsne_joint(section: LatentsConfig, points: LatentPoints, output: Output, seed: int) -> dict[str, np.ndarray]:
-    both = np.concatenate([points.top, points.text])
-    view, perplexity = tsne(both, section.perplexity, seed)
-    output.figures["trustworthiness_joint"] = trustworthiness(both, view, section.neighbours)
-    pictures, captions = np.split(view, 2)
-    title = "t-SNE of pictures and captions together"
-    path = output.directory / "tsne_joint.png"
-    plots.plot_joint(path, pictures, captions, points.labels, points.label_order, title=title)
-    said = f"{title} (perplexity {perplexity:.3g}): pooled top z_q of the picture and z_q of the caption's codes"
+def _publish_joint(material: Material, output: Output) -> None:
+    points, view = material.points, _large(material.views, "joint")
+    nearer, _ = retrieval_ranks(points.text, points.top)
+    path = output.directory / f"{'pca' if view.perplexity is None else 'tsne'}_joint.png"
+    nearest = nearer < min(RETRIEVAL_K, len(points))
+    found = _found(output.figures)
+    said = scatter.plot_joint(path, view, material.colourings[0], seed=material.seed, nearest=nearest, found=found)
     _add_plot(output, path.name, said)
-    return _columns("tsne_joint_picture", pictures) | _columns("tsne_joint_caption", captions)
 
 
-def _code_figures(counts: dict[str, np.ndarray], codes: SplitCodes) -> dict[str, Any]:
-    """Usage in [0,1] and perplexity in [1,K] per level, over every pair of the split."""
-    figures: dict[str, Any] = {"pairs": len(codes), "codebook_size": len(counts["top"])}
-    for level, mine in counts.items():
-        figures[f"usage_{level}"] = code_usage(mine)
-        figures[f"perplexity_{level}"] = codes_perplexity(mine)
+def _large(views: Views, level: str) -> View:
+    """The view of a level that is shown large: t-SNE, or PCA where there are too few points."""
+    return [*views.of(level), views.pca(level)][0]
+
+
+def _panels(material: Material) -> list[Colouring]:
+    """The colourings shown side by side: the scene, the others whose labels lie together most clearly, and clusters."""
+    clusters = [colouring for colouring in material.colourings if colouring.name.startswith("cluster")]
+    others = [colouring for colouring in material.colourings if not colouring.name.startswith("cluster")]
+
+    def gain(colouring: Colouring) -> float:
+        labels = colouring.labels[colouring.known]
+        if len(labels) < 2:
+            return -1.0
+        near = label_agreement(material.points.top[colouring.known], labels, material.section.neighbours)
+        return near - chance_agreement(labels)
+
+    shown = others[:1] + sorted(others[1:], key=gain, reverse=True)[: MOST_PANELS - 2]
+    return shown + clusters[: 1 + (len(shown) + 1) % 2]  # an even number, so that no panel stays empty
+
+
+def _publish_codes(material: Material, output: Output) -> None:
+    """Plots, tables and figures of the codes themselves, over every pair of the split."""
+    codes, K, folder = material.codes, material.vqvae.codebook_size, output.directory
+    levels = {"top": codes.top, "bottom": codes.bottom, "caption": codes.text}
+    counts = {level: code_counts(indices, K) for level, indices in levels.items()}
+    output.figures |= {"pairs": len(codes), "codebook_size": K}
+    for level, name in (("top", "top"), ("bottom", "bottom"), ("caption", "text")):
+        output.figures[f"usage_{name}"] = code_usage(counts[level])
+        output.figures[f"perplexity_{name}"] = codes_perplexity(counts[level])
+    tables.write_code_usage(folder / "code_usage.csv", counts)
+    split = material.section.split
+    path = folder / "code_usage.png"
+    _add_plot(output, path.name, maps.plot_code_usage(path, levels, K, split=split))
+    top, bottom = code_pairs(codes.top, codes.bottom)
+    information = mutual_information(top, bottom, material.seed)
+    output.figures |= {"mutual_information": information[0], "mutual_information_chance": information[1]}
+    tables.write_co_occurrences(folder / "co_occurrence.csv", co_occurrences(top, bottom, K))
+    path = folder / "co_occurrence.png"
+    most = material.section.heatmap_codes
+    _add_plot(output, path.name, maps.plot_co_occurrence(path, top, bottom, K, most=most, information=information))
+    most = material.section.sheet_codes
+    painted = {level: painting.paint_codes(material.vqvae, codes, level, most) for level in ("top", "bottom")}
+    path = folder / "code_sheet.png"
+    _add_plot(output, path.name, painting.plot_code_sheet(path, painted, split=split))
+
+
+def _publish_interactive(material: Material, output: Output) -> None:
+    write_page(
+        output.directory / INTERACTIVE,
+        material.dataset,
+        material.points,
+        material.views.views,
+        material.colourings,
+        run=material.run,
+        split=material.section.split,
+        found=_found(output.figures),
+        seed=material.seed,
+        most_thumbnails=material.section.thumbnails,
+    )
+    output.figures["interactive"] = INTERACTIVE
+
+
+def _point_figures(material: Material) -> dict[str, Any]:
+    """Counts, and how far the views can be trusted; t-SNE's are None with the reason where there are too few points."""
+    section, points, views = material.section, material.points, material.views
+    colouring, k = material.colourings[0], section.neighbours
+    known, labels = colouring.known, colouring.labels[colouring.known]
+    figures: dict[str, Any] = {
+        "split": section.split,
+        "pictures": len(points),
+        "label_source": colouring.source,
+        "labels": len(colouring.order),
+        "label_agreement_chance": chance_agreement(labels),
+        "label_agreement_top": label_agreement(points.top[known], labels, k),
+        "label_agreement_bottom": label_agreement(points.bottom[known], labels, k),
+    }
+    for level in ("top", "bottom"):
+        figures[f"explained_variance_2_{level}"] = float(views.explained[level][:2].sum())
+        figures[f"explained_variance_10_{level}"] = float(views.explained[level][:10].sum())
+    figures["tsne_perplexity"] = views.of("top")[0].perplexity if views.of("top") else None
+    figures["tsne_perplexity_asked"] = section.perplexities[0]
+    if not views.of("top"):
+        few = f"t-SNE needs at least {FEWEST_TSNE_POINTS} pictures, '{section.split}' has {len(points)}"
+        figures["tsne_reason"] = few
+    for level, suffix in (("top", ""), ("bottom", "_bottom"), ("joint", "_joint")):
+        laid = views.of(level)[:1]
+        figures[f"trustworthiness{suffix}"] = laid[0].trustworthiness if laid else None
+        figures[f"knn_agreement{suffix}"] = laid[0].knn_agreement if laid else None
+    if views.of("top"):
+        figures["knn_agreement_chance"] = views.of("top")[0].chance_agreement
+        figures["label_agreement_tsne"] = label_agreement(views.of("top")[0].coordinates[known], labels, k)
     return figures
 
 
 def _retrieval_figures(points: LatentPoints, neighbours: int) -> dict[str, Any]:
-    """Whether a caption's codes alone find its picture: R@10 by cosine of pooled z_q, and chance."""
-    count = len(points.records)
+    """Whether a caption's codes alone find its picture: R@1 and R@10 by cosine of pooled z_q, and chance."""
+    count = len(points)
     k = min(RETRIEVAL_K, count)
     return {
+        "retrieval_r1": retrieval_at(1, points.text, points.top),
         "retrieval_r10": retrieval_at(k, points.text, points.top),
         "retrieval_r10_centred": retrieval_at(k, points.text - points.text.mean(0), points.top - points.top.mean(0)),
         "retrieval_r10_chance": k / count,
@@ -169,18 +232,13 @@ def _retrieval_figures(points: LatentPoints, neighbours: int) -> dict[str, Any]:
     }
 
 
-def write_coordinates(path: Path, points: LatentPoints, columns: dict[str, np.ndarray]) -> None:
-    """Writes one line per picture: its record, and its coordinates in every view."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["record_id", "file_name", "caption", "label", *columns])
-        for row, record in enumerate(points.records):
-            values = [f"{values[row]:.6g}" for values in columns.values()]
-            writer.writerow([record.id, record.file_name, record.caption, points.labels[row], *values])
-
-
-def _columns(name: str, view: np.ndarray) -> dict[str, np.ndarray]:
-    return {f"{name}_{axis + 1}": view[:, axis] for axis in range(2)}
+def _found(figures: dict[str, Any]) -> str:
+    """How often a caption's own picture is among those nearest to it, in words."""
+    count = figures["retrieval_pictures"]
+    return (
+        f"A caption's own picture is among its {min(RETRIEVAL_K, count)} nearest pictures (cosine of pooled z_q, of "
+        f"{count}) for {figures['retrieval_r10']:.1%} of the captions; by chance {figures['retrieval_r10_chance']:.1%}."
+    )
 
 
 def _add_plot(output: Output, file: str, caption: str) -> None:

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from stages.latents.measures import code_counts, code_usage, codes_perplexity, modality_mixing, retrieval_at
+from stages.latents.measures import (
+    co_occurrences,
+    code_counts,
+    code_pairs,
+    code_usage,
+    codes_perplexity,
+    modality_mixing,
+    mutual_information,
+    position_perplexities,
+    retrieval_at,
+    retrieval_ranks,
+)
 
 
 def test_usage_and_perplexity() -> None:
@@ -31,3 +42,41 @@ def test_modality_mixing_tells_apart_from_mixed() -> None:
     cloud = rng.standard_normal((100, 2))
     assert modality_mixing(cloud, cloud + 50, 5) == 0.0
     assert 0.4 < modality_mixing(cloud, rng.standard_normal((100, 2)), 5) < 0.6
+
+
+def test_ranks_say_how_many_are_nearer() -> None:
+    rng = np.random.default_rng(1)
+    queries, gallery = rng.standard_normal((30, 5)), rng.standard_normal((30, 5))
+    nearer, equal = retrieval_ranks(queries, gallery)
+    for row, query in enumerate(queries):
+        cosine = gallery @ query / np.linalg.norm(gallery, axis=1)
+        assert nearer[row] == (cosine > cosine[row]).sum() and equal[row] == 1
+    assert retrieval_at(3, queries, gallery) == pytest.approx((nearer < 3).mean())
+
+
+def test_each_bottom_code_is_paired_with_the_top_code_above_it() -> None:
+    top = np.array([[[0, 1], [2, 3]]])
+    bottom = np.arange(16).reshape(1, 4, 4)
+    pairs = set(zip(*(codes.tolist() for codes in code_pairs(top, bottom)), strict=True))
+    assert pairs == {(top[0, y // 2, x // 2], bottom[0, y, x]) for y in range(4) for x in range(4)}
+    counts = co_occurrences(*code_pairs(top, bottom), 16)
+    assert counts.shape == (16, 16) and counts.sum() == 16 and counts[3, 15] == counts[0, 5] == 1
+
+
+def test_mutual_information_of_codes_that_follow_and_that_do_not() -> None:
+    rng = np.random.default_rng(0)
+    top = rng.integers(0, 8, 4000)
+    follows, chance = mutual_information(top, (top + 3) % 8, seed=0)
+    assert follows == pytest.approx(1.0) and chance < 0.01
+    bottom = np.where(rng.random(4000) < 0.5, top, rng.integers(0, 8, 4000))
+    joint = co_occurrences(top, bottom, 8) / 4000
+    first, second = joint.sum(1), joint.sum(0)
+    shared = (joint * np.log(joint / np.outer(first, second))).sum()
+    entropies = -(first * np.log(first)).sum() - (second * np.log(second)).sum()
+    assert mutual_information(top, bottom, seed=0)[0] == pytest.approx(2 * shared / entropies)
+    assert mutual_information(top, rng.integers(0, 8, 4000), seed=0)[0] < 0.01
+
+
+def test_perplexity_by_position_counts_over_the_pictures() -> None:
+    codes = np.array([[[0, 0], [0, 1]], [[0, 1], [0, 2]], [[0, 0], [0, 3]], [[0, 1], [0, 0]]])
+    np.testing.assert_allclose(position_perplexities(codes, 8), [[1, 2], [1, 4]])

@@ -7,6 +7,8 @@ from stages.latents.projection import (
     chance_agreement,
     clip_perplexity,
     knn_agreement,
+    label_agreement,
+    nearest,
     pca,
     trustworthiness,
     tsne,
@@ -48,16 +50,47 @@ def test_separated_clusters_are_trustworthy_and_agree(clusters: tuple[np.ndarray
     points, labels = clusters
     view = tsne(points, perplexity=10, seed=1)
     assert trustworthiness(points, view.coordinates, 5) > 0.9
-    assert knn_agreement(view.coordinates, labels, 5) > 0.95
-    assert knn_agreement(points, labels, 5) == 1.0
+    assert label_agreement(view.coordinates, labels, 5) > 0.95
+    assert label_agreement(points, labels, 5) == 1.0
+    assert knn_agreement(points, points, 5) == 1.0
+    assert knn_agreement(points, view.coordinates, 5) > 3 * 5 / 79
 
 
 def test_shuffled_labels_and_shuffled_views_score_low(clusters: tuple[np.ndarray, np.ndarray]) -> None:
     points, labels = clusters
     rng = np.random.default_rng(2)
-    assert knn_agreement(points, rng.permutation(labels), 5) < 0.45
+    assert label_agreement(points, rng.permutation(labels), 5) < 0.45
+    assert knn_agreement(points, rng.standard_normal((80, 2)), 5) < 3 * 5 / 79
     assert chance_agreement(labels) == pytest.approx(19 / 79)
     assert trustworthiness(points, rng.permutation(points[:, :2]), 5) < 0.7
+
+
+def rank(points: np.ndarray) -> np.ndarray:
+    """(N,N): the how manieth neighbour j is of i, itself the 0th; by sorting all distances."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    return np.argsort(np.argsort(distances, axis=1), axis=1)
+
+
+def test_measures_agree_with_their_definitions() -> None:
+    rng = np.random.default_rng(4)
+    points, labels, k = rng.standard_normal((30, 5)), rng.integers(0, 3, 30), 4
+    view, count = points[:, :2], 30
+    true, shown = rank(points), rank(view)
+    others = ~np.eye(30, dtype=bool)
+    false = (shown <= k) & (true > k) & others  # Venna & Kaski 2001, Eq. 1
+    penalty = 2 / (count * k * (2 * count - 3 * k - 1)) * (true[false] - k).sum()
+    assert trustworthiness(points, view, k) == pytest.approx(1 - penalty)
+    kept = ((true <= k) & (shown <= k) & others).sum() / (count * k)
+    assert knn_agreement(points, view, k) == pytest.approx(kept)
+    same = (labels[:, None] == labels[None])[(true <= k) & others].mean()
+    assert label_agreement(points, labels, k) == pytest.approx(same)
+    assert nearest(points, 99).shape == (30, 29)
+
+
+def test_pca_is_the_eigenvalues_of_the_covariance() -> None:
+    points = np.random.default_rng(5).standard_normal((40, 6)) @ np.diag([5.0, 3.0, 2.0, 1.0, 0.5, 0.1])
+    values = np.linalg.eigvalsh(np.cov(points.T))[::-1]
+    np.testing.assert_allclose(pca(points).explained, values / values.sum())
 
 
 def test_tsne_is_the_same_for_the_same_seed(clusters: tuple[np.ndarray, np.ndarray]) -> None:

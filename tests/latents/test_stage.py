@@ -2,11 +2,15 @@
 
 import csv
 import dataclasses
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from plotly.offline import get_plotlyjs
 
 from stages.codes import CodeRecords, CodeWriter, Schema
 from stages.config import RunConfig
@@ -15,7 +19,6 @@ from stages.data import load_dataset, to_tensor
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
 from stages.latents import stage
-from stages.latents.plots import MOST_LABELS, merge_rare_labels
 from stages.vqvae import VQVAE, VQVAESizes, save_vqvae
 from stages.workspace import Workspace
 
@@ -31,10 +34,14 @@ SIZES = VQVAESizes(
     quantizer="ema",
     decay=0.9,
 )
-COORDINATES = 2 * 2 + 2 + 2 * 2  # PCA of two levels, t-SNE of the top level, pictures and captions together
+COORDINATES = 2 * (2 + 2 + 4) + 4
+"""PCA and t-SNE of top, bottom, pictures and captions together; and a second t-SNE of these, which are more points."""
+TABLES = ("coordinates", "views", "explained_variance", "code_usage", "co_occurrence")
 
 
-def publish_run(root: Path, test_pictures: int, *, attributes: bool, captions: int = 1) -> Workspace:
+def publish_run(
+    root: Path, test_pictures: int, *, attributes: bool, captions: int = 1, said: str = "picture"
+) -> Workspace:
     """A run's artefacts up to `codes`: a few pictures, `captions` pairs of each."""
     workspace = Workspace(RunConfig(run="tiny", checkpoints=str(root / "checkpoints"), datasets=str(root / "data")))
     rng = np.random.default_rng(0)
@@ -46,7 +53,7 @@ def publish_run(root: Path, test_pictures: int, *, attributes: bool, captions: i
             split = "train" if row < 2 else "test"
             true = {"subject": ("ship", "fish")[row % 2]} if attributes else None
             for number in range(captions):
-                caption = f"picture {row}, told {number} times"
+                caption = f"{said} {row}, told {number} times"
                 writer.add(row, caption, file_name=f"{row}.png", split=split, group=f"g{row}", attributes=true)
         writer.close({"subject": ["ship", "fish"]} if attributes else None)
     with workspace.publish("blip"):
@@ -78,17 +85,25 @@ def write_codes(network: VQVAE, workspace: Workspace, folder: Path) -> None:
     writer.finish()
 
 
-def coordinates(workspace: Workspace) -> list[dict[str, str]]:
-    with (workspace.directory("latents") / "coordinates.csv").open(encoding="utf-8", newline="") as handle:
+def table(workspace: Workspace, name: str = "coordinates") -> list[dict[str, str]]:
+    with (workspace.directory("latents") / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+def page_data(page: str) -> dict[str, Any]:
+    """What the interactive page draws from."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert found
+    data: dict[str, Any] = json.loads(found[1])
+    return data
 
 
 def test_every_picture_has_all_its_coordinates_and_its_record(tmp_path: Path) -> None:
     workspace = publish_run(tmp_path, 12, attributes=True, captions=2)
     stage.run(workspace.config, workspace)
-    rows = coordinates(workspace)
+    rows = table(workspace)
     assert [row["file_name"] for row in rows] == [f"{row}.png" for row in range(2, 14)]  # once, though told twice
-    assert {row["label"] for row in rows} == {"ship", "fish"}
+    assert {row["label_subject"] for row in rows} == {"ship", "fish"}
     assert rows[0]["caption"] == "picture 2, told 0 times" and rows[0]["record_id"] == "4"
     for row in rows:
         values = [float(value) for name, value in row.items() if name.startswith(("pca_", "tsne_"))]
@@ -96,8 +111,9 @@ def test_every_picture_has_all_its_coordinates_and_its_record(tmp_path: Path) ->
     figures = workspace.manifest("latents")["figures"]
     assert figures["pictures"] == 12 and figures["pairs"] == 24
     assert figures["retrieval_r10_chance"] == pytest.approx(10 / 12)
-    for name in ("trustworthiness", "knn_agreement_top", "usage_top", "usage_bottom", "explained_variance_10_top"):
+    for name in ("trustworthiness", "knn_agreement", "label_agreement_top", "usage_top", "explained_variance_10_top"):
         assert 0 <= figures[name] <= 1
+    assert 0 <= figures["mutual_information_chance"] <= figures["mutual_information"] + 0.2 <= 1.2
     for plot in figures["plots"]:
         header = (workspace.directory("latents") / plot["file"]).read_bytes()[:4]
         assert header == b"\x89PNG" and plot["caption"]
@@ -110,8 +126,8 @@ def test_eight_pictures_without_labels(tmp_path: Path) -> None:
     assert figures["tsne_perplexity"] == pytest.approx(7 / 3)
     assert "k-means" in figures["label_source"]
     said = [plot["caption"] for plot in figures["plots"] if plot["file"] == "tsne_top.png"]
-    assert "clipped from 30: only 8 points" in said[0]
-    assert all(row["label"].startswith("cluster") for row in coordinates(workspace))
+    assert "perplexity 2.33 (clipped from 30)" in said[0] and "n = 8 pictures" in said[0]
+    assert all(row["label_cluster_top"].startswith("cluster") for row in table(workspace))
 
 
 def test_two_pictures_go_without_tsne_and_one_is_refused(tmp_path: Path) -> None:
@@ -119,7 +135,8 @@ def test_two_pictures_go_without_tsne_and_one_is_refused(tmp_path: Path) -> None
     stage.run(workspace.config, workspace)
     figures = workspace.manifest("latents")["figures"]
     assert figures["trustworthiness"] is None and "at least 4 pictures" in figures["tsne_reason"]
-    assert "tsne_top_1" not in coordinates(workspace)[0]
+    assert not any(name.startswith("tsne") for name in table(workspace)[0])
+    assert (workspace.directory("latents") / "pca_joint.png").is_file()
     workspace = publish_run(tmp_path / "one", 1, attributes=True)
     with pytest.raises(StageError, match="needs at least 2"):
         stage.run(workspace.config, workspace)
@@ -129,7 +146,7 @@ def test_more_pictures_than_wanted_are_drawn_by_seed(tmp_path: Path) -> None:
     workspace = publish_run(tmp_path, 12, attributes=True)
     config = dataclasses.replace(workspace.config, latents=LatentsConfig(max_points=6))
     stage.run(config, workspace)
-    names = [row["file_name"] for row in coordinates(workspace)]
+    names = [row["file_name"] for row in table(workspace)]
     assert len(names) == len(set(names)) == 6
 
 
@@ -141,16 +158,87 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert not workspace.directory("latents").exists()
 
 
-def test_many_labels_share_one_colour_for_the_rare() -> None:
-    labels = np.array([f"l{n}" for n in range(30)] + ["l29"] * 5)
-    merged, order = merge_rare_labels(labels, [f"l{n}" for n in range(30)])
-    assert len(order) == MOST_LABELS and order[-1] == "other"
-    assert (merged == "l29").sum() == 6 and set(merged) == set(order)
+def test_the_tables_hold_everything_once(tmp_path: Path) -> None:
+    workspace = publish_run(tmp_path, 12, attributes=True)
+    config = dataclasses.replace(workspace.config, latents=LatentsConfig(perplexities=(3.0, 2.0, 1.5, 30.0)))
+    stage.run(config, workspace)
+    views = table(workspace, "views")
+    assert {row["colouring"] for row in views} == {"subject", "cluster_top", "cluster_bottom"}
+    assert {row["seed"] for row in views} == {str(config.seed)}
+    found = list(dict.fromkeys(row["view"] for row in views))
+    assert len(found) == 3 * 5 and {"pca_top", "tsne_bottom_p1.5", "tsne_top_p3.67", "tsne_joint_p7.67"} <= set(found)
+    columns = table(workspace)[0].keys()
+    for name in found:
+        kinds = ("_picture", "_caption") if "_joint" in name else ("",)
+        assert {f"{name}{kind}_{axis}" for kind in kinds for axis in (1, 2)} <= columns
+    usage = table(workspace, "code_usage")
+    assert [int(row["code"]) for row in usage] == list(range(16))
+    positions = {"top": 12 * 2 * 2, "bottom": 12 * 4 * 4, "caption": 12 * 3}
+    assert {level: sum(int(row[level]) for row in usage) for level in positions} == positions
+    assert sum(int(row["count"]) for row in table(workspace, "co_occurrence")) == positions["bottom"]
+    shares = [float(row["share"]) for row in table(workspace, "explained_variance") if row["level"] == "top"]
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_same_seed_gives_the_same_coordinates(tmp_path: Path) -> None:
+    workspace = publish_run(tmp_path, 12, attributes=False)
+    written = []
+    for seed in (5, 5, 6):
+        config = dataclasses.replace(workspace.config, seed=seed, latents=LatentsConfig(max_points=9))
+        stage.run(config, Seedless(config))
+        folder = workspace.directory("latents")
+        written.append([(folder / f"{name}.csv").read_bytes() for name in TABLES])
+    assert written[0] == written[1]
+    assert written[0][0] != written[2][0]  # another nine pictures
+
+
+class Seedless(Workspace):
+    """A workspace whose inputs are taken as they are, though another seed made them."""
+
+    def require(self, stage: str) -> Path:
+        return self.directory(stage)
+
+
+def test_the_interactive_page_escapes_captions_and_fetches_nothing(tmp_path: Path) -> None:
+    evil = '</script><script>alert("x")</script><img src=http://evil.example/x onerror=alert(1)>'
+    workspace = publish_run(tmp_path, 9, attributes=True, said=evil)
+    config = dataclasses.replace(workspace.config, latents=LatentsConfig(thumbnails=4))
+    stage.run(config, workspace)
+    page = (workspace.directory("latents") / "interactive.html").read_text(encoding="utf-8")
+    data = page_data(page)
+    assert data["captions"] == [row["caption"] for row in table(workspace)] and evil in data["captions"][0]
+    own = page.replace(get_plotlyjs(), "")
+    assert "<script>alert" not in own and "<img src=http" not in own
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=", own) == []
+    assert "default-src 'none'" in own and "connect-src" not in own  # so the browser refuses what plotly could ask for
+    assert [thumbnail is not None for thumbnail in data["thumbnails"]].count(True) == 4
+    assert "embedded for 4 of the 9 points" in own
+    assert {view["level"] for view in data["views"]} == {"top", "bottom", "joint"}
+    for view in data["views"]:
+        assert len(view["x"]) == len(view["y"]) == (18 if view["level"] == "joint" else 9)
+        assert "trustworthiness" in view["judgement"] and len(view["same_label"]) == len(data["colourings"])
+    for colouring in data["colourings"]:
+        assert len(colouring["labels"]) == 9 and max(colouring["labels"]) < len(colouring["order"])
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("perplexity", 0.0), ("max_points", 1), ("neighbours", 0), ("clusters", 17), ("split", "")]
+    ("key", "value"),
+    [
+        ("perplexities", ()),
+        ("perplexities", (30.0, 0.0)),
+        ("perplexities", (5.0, 5.0)),
+        ("perplexities", (float("nan"),)),
+        ("max_points", 1),
+        ("neighbours", 0),
+        ("clusters", ()),
+        ("clusters", (4, 17)),
+        ("clusters", (1,)),
+        ("thumbnails", -1),
+        ("heatmap_codes", 1),
+        ("sheet_codes", 0),
+        ("split", ""),
+    ],
 )
-def test_impossible_settings_are_refused_by_name(key: str, value: float | str) -> None:
+def test_impossible_settings_are_refused_by_name(key: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"latents.{key}"):
         LatentsConfig(**{key: value})  # type: ignore[arg-type]

@@ -11,7 +11,9 @@ import pytest
 
 from stages.config import RunConfig
 from stages.data.prepared import PreparedWriter
-from stages.latents import plots
+from stages.latents import maps, scatter
+from stages.latents.colourings import Colouring
+from stages.latents.views import View
 from stages.workspace import Workspace
 
 SIZE = 64
@@ -118,11 +120,13 @@ class Tree:
         view = rng.standard_normal((240, 2)) + 4 * rng.standard_normal((6, 2)).repeat(40, axis=0)
         figures = {
             "trustworthiness": 0.962,
-            "knn_agreement_top": 0.83,
+            "knn_agreement": 0.72,
+            "label_agreement_top": 0.83,
             "explained_variance_2_top": 0.41,
             "retrieval_r10": 0.34,
             "retrieval_r10_chance": 0.02,
             "label_source": "the true attribute 'subject'",
+            "interactive": "interactive.html",
             "plots": [
                 {"file": "pca_top.png", "caption": "PCA of pooled z_q, top level"},
                 {"file": "tsne_joint.png", "caption": "t-SNE of pictures and captions together"},
@@ -131,15 +135,19 @@ class Tree:
             ],
         }
         folder = self.manifest("latents", figures, 8.0)
-        axes = ("component 1", "component 2")
-        plots.plot_scatter(folder / "pca_top.png", view, labels, SUBJECTS, title="PCA of pooled z_q", axes_names=axes)
-        plots.plot_joint(folder / "tsne_joint.png", view, view + 0.5, labels, SUBJECTS, title="pictures and captions")
+        (folder / "interactive.html").write_text("<!doctype html><title>latents</title>")
+        colouring = Colouring("subject", "the scene", labels, SUBJECTS)
+        pca = View("top", None, None, view, 0.9, 0.3, 10, ("component 1", "component 2"))
+        both = np.concatenate([view, view + 0.5])
+        tsne = View("joint", 30.0, 30.0, both, 0.96, 0.7, 10, ("t-SNE 1", "t-SNE 2"))
+        scatter.plot_view(folder / "pca_top.png", pca, colouring, seed=0)
+        near = rng.random(240) < 0.5
+        scatter.plot_joint(folder / "tsne_joint.png", tsne, colouring, seed=0, nearest=near, found="Half are found.")
         share = 0.7 ** np.arange(16)
-        plots.plot_explained_variance(
-            folder / "explained_variance.png", {"top": share / share.sum(), "bottom": share / share.sum()}
-        )
-        counts = rng.geometric(0.02, 256)
-        plots.plot_code_usage(folder / "code_usage.png", {"top": counts, "bottom": counts, "text": counts // 60})
+        variance = {"top": share / share.sum(), "bottom": share / share.sum()}
+        maps.plot_explained_variance(folder / "explained_variance.png", variance, 240)
+        codes = rng.geometric(0.02, (24, 8, 8)) % 256
+        maps.plot_code_usage(folder / "code_usage.png", {"top": codes, "bottom": codes}, 256, split="test")
 
     def add_evaluation(
         self, prior: float = 0.86, diffusion: float = 0.81, itc: tuple[float, float] = (0.41, 0.36)
