@@ -68,6 +68,8 @@ class Page:
     example_sentence: str
     curves: list[CurveGroup]
     latents: list[Figure]
+    latents_page: str
+    """Where the interactive page is, from this one; empty if there is none."""
     latents_figures: Table
     card: DataCard | None
     missing: Table
@@ -107,6 +109,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         example_sentence=sentence,
         curves=_curves(facts),
         latents=_latents(facts),
+        latents_page=_latents_page(facts),
         latents_figures=latents_table(facts.figures("latents")),
         card=data_card(dataset, facts.manifests["data"], config.examples, config.picture_size) if dataset else None,
         missing=missing_table(facts),
@@ -205,6 +208,13 @@ def _latents(facts: RunFacts) -> list[Figure]:
         if path.is_file():
             found.append(png_figure(path, str(plot.get("caption", ""))))
     return found
+
+
+def _latents_page(facts: RunFacts) -> str:
+    """Relative address of the interactive page: the folders of a run's stages lie side by side."""
+    file = str(facts.figures("latents").get("interactive") or "")
+    there = file and (facts.directories["latents"] / file).is_file()
+    return f"../{facts.directories['latents'].name}/{file}" if there else ""
 
 
 def _as_yaml(section: dict[str, Any]) -> str:

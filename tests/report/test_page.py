@@ -78,10 +78,13 @@ def test_a_whole_run(make_tree: Callable[..., Any]) -> None:
 
 
 def test_nothing_is_fetched(make_tree: Callable[..., Any]) -> None:
-    html, _ = published(make_tree())
+    tree = make_tree()
+    html, _ = published(tree)
     checked = Checker(html)
     assert checked.loads and all(address.startswith("data:image/") for address in checked.loads)
-    assert all(address.startswith("#") and address[1:] in checked.ids for address in checked.links)
+    beside = [address for address in checked.links if not address.startswith("#")]
+    assert all((tree.workspace.directory("report") / address).is_file() for address in beside)
+    assert all(address[1:] in checked.ids for address in checked.links if address not in beside)
     assert not {"script", "link", "iframe", "object"} & set(checked.tags)
     assert "@import" not in html and "url(" not in html
 
@@ -183,6 +186,14 @@ def test_absent_stages_are_said_in_one_line(make_tree: Callable[..., Any], stage
     assert says in visible(html)
     assert f"it has not been run; run: make {stages[0]}" in visible(html)
     assert Checker(html).open == []
+
+
+def test_the_interactive_latents_are_linked_where_they_are(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, _ = published(tree)
+    assert 'href="../latents/interactive.html"' in section(html, "latents")
+    (tree.workspace.directory("latents") / "interactive.html").unlink()
+    assert "interactive" not in section(published(tree)[0], "latents")
 
 
 def test_pictures_are_the_evaluated_ones_side_by_side(make_tree: Callable[..., Any]) -> None:
