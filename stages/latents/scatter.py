@@ -16,6 +16,7 @@ from stages.latents.style import (
     STYLE,
     head,
     legend,
+    legend_name,
     looks,
     marker_size,
     merge_rare_labels,
@@ -151,7 +152,15 @@ def _two_kinds(axes: Axes, pictures: np.ndarray, captions: np.ndarray, colouring
     absent = [(ABSENT, ABSENT_COLOUR)] if (labels == ABSENT).any() else []
     for label, colour in [*absent, *((look.label, look.colour) for look in looks(order))]:
         mine = labels == label
-        axes.scatter(*pictures[mine].T, s=size, marker="o", c=colour, edgecolors="white", linewidths=0.4, label=label)
+        axes.scatter(
+            *pictures[mine].T,
+            s=size,
+            marker="o",
+            c=colour,
+            edgecolors="white",
+            linewidths=0.4,
+            label=legend_name(label),
+        )
         axes.scatter(*captions[mine].T, s=size, marker="^", facecolors="none", edgecolors=colour, linewidths=0.9)
     axes.scatter([], [], marker="o", c="#777777", label="picture")
     axes.scatter([], [], marker="^", facecolors="none", edgecolors="#777777", label="caption")
@@ -165,7 +174,7 @@ def _points(axes: Axes, coordinates: np.ndarray, colouring: Colouring, size: flo
     for label, colour, marker in looks(order):
         mine = coordinates[labels == label]
         style = {"edgecolors": "white", "linewidths": 0.4 if size > 15 else 0.2}
-        axes.scatter(*mine.T, s=size, c=colour, marker=marker, label=label, **style)
+        axes.scatter(*mine.T, s=size, c=colour, marker=marker, label=legend_name(label), **style)
 
 
 def _bare(axes: Axes, text: str) -> None:

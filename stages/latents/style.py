@@ -41,6 +41,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9.5,
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # labels come from outside, and a $ in them is a $
 }
 _LETTERS_PER_INCH = 14.6  # of the small text under a title
 
@@ -59,6 +60,11 @@ def looks(order: Sequence[str]) -> list[Look]:
         Look(label, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
         for number, label in enumerate(order)
     ]
+
+
+def legend_name(label: str) -> str:
+    """A label as matplotlib shows it: one that begins with an underscore would be left out of the legend."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def merge_rare_labels(

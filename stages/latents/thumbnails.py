@@ -11,7 +11,18 @@ from PIL import Image
 
 from stages.latents.colourings import ABSENT, Colouring
 from stages.latents.scatter import judgement
-from stages.latents.style import ABSENT_COLOUR, COLOURS, STYLE, head, legend, looks, merge_rare_labels, new_figure, save
+from stages.latents.style import (
+    ABSENT_COLOUR,
+    COLOURS,
+    STYLE,
+    head,
+    legend,
+    legend_name,
+    looks,
+    merge_rare_labels,
+    new_figure,
+    save,
+)
 from stages.latents.views import LEVEL_NAMES, View
 
 SIDE = 42
@@ -55,7 +66,9 @@ def plot_thumbnails(
         axes.imshow(canvas, interpolation="antialiased")
         axes.set(xticks=[], yticks=[], xlabel=view.axes[0], ylabel=view.axes[1])
         for name in names:
-            axes.add_line(Line2D([], [], color=colours[name], marker="s", linestyle="", markersize=7, label=name))
+            axes.add_line(
+                Line2D([], [], color=colours[name], marker="s", linestyle="", markersize=7, label=legend_name(name))
+            )
         head(figure, title, said)
         legend(figure, axes)
         save(figure, path, dpi=DPI, few_colours=False)

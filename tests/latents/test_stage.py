@@ -18,7 +18,10 @@ from stages.config.latents import LatentsConfig
 from stages.data import load_dataset, to_tensor
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
-from stages.latents import stage
+from stages.latents import scatter, stage
+from stages.latents.colourings import Colouring
+from stages.latents.style import legend_name
+from stages.latents.views import View
 from stages.vqvae import VQVAE, VQVAESizes, save_vqvae
 from stages.workspace import Workspace
 
@@ -197,6 +200,16 @@ class Seedless(Workspace):
 
     def require(self, stage: str) -> Path:
         return self.directory(stage)
+
+
+def test_labels_that_matplotlib_would_take_for_more_than_text(tmp_path: Path) -> None:
+    labels = np.array(["_hidden", "$\\frac{", "_also"] * 3)
+    colouring = Colouring("group", "odd $ groups", labels, ["_hidden", "$\\frac{", "_also"])
+    view = View("top", None, None, np.random.default_rng(0).standard_normal((9, 2)), 1.0, 1.0, 4, ("a", "b"))
+    said = scatter.plot_view(tmp_path / "one.png", view, colouring, seed=0)
+    scatter.plot_colourings(tmp_path / "panels.png", view, [colouring], seed=0)
+    assert "odd $ groups" in said and (tmp_path / "panels.png").read_bytes()[:4] == b"\x89PNG"
+    assert legend_name("_hidden") == " _hidden" and legend_name("shown") == "shown"
 
 
 def test_the_interactive_page_escapes_captions_and_fetches_nothing(tmp_path: Path) -> None:
