@@ -96,9 +96,12 @@ def _squared_error(network: VQVAE, codes: Codes, image: Tensor) -> Tensor:
 
 
 def _retrieval(captions: Tensor, pictures: Tensor) -> dict[str, float]:
+    """Of equally near pictures each is as likely to be among the ten: one code for all finds no more than chance."""
     similarity = captions @ pictures.T  # (n,n)
-    rank = (similarity > similarity.diagonal()[:, None]).sum(dim=1)
+    own = similarity.diagonal()[:, None]
+    nearer = (similarity > own).sum(dim=1)
+    equal = (similarity == own).sum(dim=1)  # its own among them
     return {
-        "text_code_retrieval_r10": float((rank < 10).float().mean()),
+        "text_code_retrieval_r10": float(((10 - nearer) / equal).clamp(0, 1).mean()),
         "text_code_retrieval_chance": min(1.0, 10 / len(captions)),
     }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stages.vqvae.measures import code_use, collapsed_levels
+from stages.vqvae.measures import _retrieval, code_use, collapsed_levels
 
 HEALTHY = {
     "mse": 0.01,
@@ -44,3 +44,17 @@ def test_one_code_per_picture_is_a_collapse_though_every_code_is_in_use() -> Non
 def test_each_sign_is_told_with_its_remedy(changed: dict[str, float], message: str | None) -> None:
     lines = collapsed_levels(HEALTHY | changed, 128, CELLS)
     assert (lines == []) if message is None else (len(lines) == 1 and message in lines[0])
+
+
+def test_retrieval_by_hand() -> None:
+    pictures = torch.eye(40)
+    found = _retrieval(pictures.roll(1, dims=0), pictures)  # every caption is another picture's, and 38 more are as far
+    assert found["text_code_retrieval_chance"] == 0.25
+    assert found["text_code_retrieval_r10"] == pytest.approx(9 / 39)
+    assert _retrieval(pictures, pictures)["text_code_retrieval_r10"] == 1.0
+
+
+def test_codes_that_are_all_the_same_find_no_better_than_chance() -> None:
+    same = torch.ones(40, 3)
+    found = _retrieval(same, same)
+    assert found["text_code_retrieval_r10"] == pytest.approx(found["text_code_retrieval_chance"])
