@@ -20,13 +20,16 @@ class VqvaeConfig:
     """Codes K in each of the two code books (published: 512)."""
     text_codes: int = 8
     """Codes that a caption's embedding becomes, taken from the top level's code book."""
-    quantizer: Literal["ema", "ema_restart", "cosine", "rotation"] = "ema_restart"
+    quantizer: Literal["ema", "ema_restart", "cosine", "rotation", "fsq", "lfq"] = "ema_restart"
     """`ema` as published; `ema_restart` with k-means start and dead codes restarted; `cosine` and `rotation`
-    (arXiv:2410.06424) are `ema_restart` with cosine lookup or with the rotation trick."""
+    (arXiv:2410.06424) are `ema_restart` with cosine lookup or with the rotation trick; `fsq` (arXiv:2309.15505), whose
+    levels, each from 3 to 8, follow from codebook_size; `lfq` (arXiv:2310.05737), codebook_size a power of two."""
     decay: float = 0.95
-    """Decay of the code books' moving averages, per step (published: 0.99)."""
+    """Decay of the code books' moving averages, per step (published: 0.99); `fsq` and `lfq` have none."""
     commitment_weight: float = 0.25
-    """Weight of the commitment loss of each level (published: 0.25)."""
+    """Weight of the commitment loss of each level (published: 0.25); `fsq` has none."""
+    entropy_weight: float = 0.1
+    """Weight of the entropy loss of each level with `lfq` (nats; arXiv:2310.05737), which the others do not have."""
     coarse_weight: float = 0.5
     """Weight of painting the picture at a quarter of its side from the top level alone (mean squared error). Without
     it the top level ends up holding little that the bottom level does not, and a prior learns nothing from it."""
@@ -62,7 +65,43 @@ class VqvaeConfig:
             raise ValueError(
                 f"vqvae.codebook_size must be in [2, 65536] (codes are stored as uint16), got {self.codebook_size}"
             )
+        if self.quantizer == "fsq":
+            fsq_levels(self.codebook_size)
+        if self.quantizer == "lfq" and self.codebook_size & (self.codebook_size - 1):
+            below = 1 << (self.codebook_size.bit_length() - 1)
+            raise ValueError(
+                f"vqvae.codebook_size must be a power of two with vqvae.quantizer lfq, got {self.codebook_size}; "
+                f"the nearest are {below} and {2 * below}"
+            )
         if not 0 < self.decay < 1:
             raise ValueError(f"vqvae.decay must be in (0, 1), got {self.decay}")
         if self.lr <= 0:
             raise ValueError(f"vqvae.lr must be above 0, got {self.lr}")
+
+
+def fsq_levels(codebook_size: int) -> tuple[int, ...]:
+    """Levels of FSQ whose product is exactly the code book's size K, largest first.
+
+    Of all products of levels from 3 to 8 those with the fewest levels, of these the one whose smallest is largest. For
+    the sizes that arXiv:2309.15505 recommends (240, 1000, 4375, 15360, 64000) these are the levels of its Table 1.
+
+    Raises:
+        ValueError: K is no such product; the nearest that are get named.
+    """
+    choices = _products(codebook_size, 8)
+    if choices:
+        return min(choices, key=lambda levels: (len(levels), -min(levels)))
+    below = next((str(size) for size in range(codebook_size - 1, 2, -1) if _products(size, 8)), None)
+    above = next(str(size) for size in range(max(3, codebook_size + 1), 2 * codebook_size + 3) if _products(size, 8))
+    raise ValueError(
+        "vqvae.codebook_size must be a product of levels from 3 to 8 with vqvae.quantizer fsq, "
+        f"got {codebook_size}; the nearest: {' and '.join(filter(None, (below, above)))}"
+    )
+
+
+def _products(size: int, largest: int) -> list[tuple[int, ...]]:
+    """Every way to write `size` as a product of levels from `largest` down to 3, none rising."""
+    if size == 1:
+        return [()]
+    divisors = [level for level in range(largest, 2, -1) if size % level == 0]
+    return [(level, *rest) for level in divisors for rest in _products(size // level, level)]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from stages.config.vqvae import VqvaeConfig
 from stages.training import adamw_cosine
-from stages.vqvae.network import VQVAE
+from stages.vqvae.network import VQVAE, Latents
+from stages.vqvae.quantizer import Quantized
 
 ALIGNMENT_TEMPERATURE = 0.1
 
@@ -44,27 +45,43 @@ class VQVAEModule(pl.LightningModule):
     def _step(self, batch: PictureBatch, split: str) -> Tensor:
         image = batch.image.contiguous(memory_format=torch.channels_last)
         latents, captions = self.network.quantize(image, batch.image_embedding, batch.text_embedding)
-        mse = F.mse_loss(self.network.paint(latents.top.z_q, latents.bottom.z_q), image)
-        coarse = F.mse_loss(self.network.paint_coarse(latents.top.z_q), F.avg_pool2d(image, 4))
-        commitment = latents.top.commitment_loss + latents.bottom.commitment_loss
-        picture = self.network.decode_picture_embedding(latents.top.z_q)
-        caption = self.network.decode_text_embedding(captions.z_q)
-        embedding = (2 - (picture * batch.image_embedding).sum(-1) - (caption * batch.text_embedding).sum(-1)).mean()
-        alignment = _contrast(picture, caption)
-        loss = (
-            mse
-            + self.config.coarse_weight * coarse
-            + self.config.commitment_weight * commitment
-            + self.config.embedding_weight * embedding
-            + self.config.alignment_weight * alignment
-        )
-        values = {"loss": loss, "mse": mse, "coarse": coarse, "commitment": commitment}
-        values |= {"embedding": embedding, "alignment": alignment}
+        values = self._losses(batch._replace(image=image), latents, captions)
+        weights = self._weights()
+        loss = torch.stack([weights[name] * values[name] for name in weights]).sum()
+        values = {"loss": loss, **values}
         self.log_dict({f"{split}/{name}": value.detach() for name, value in values.items()}, batch_size=len(image))
         if split == "val":
             self._count("top", latents.top.indices)
             self._count("bottom", latents.bottom.indices)
         return loss
+
+    def _losses(self, batch: PictureBatch, latents: Latents, captions: Quantized) -> dict[str, Tensor]:
+        """Each term of the loss, (), without its weight."""
+        painted = self.network.paint(latents.top.z_q, latents.bottom.z_q)
+        picture = self.network.decode_picture_embedding(latents.top.z_q)
+        caption = self.network.decode_text_embedding(captions.z_q)
+        return {
+            "mse": F.mse_loss(painted, batch.image),
+            "coarse": F.mse_loss(self.network.paint_coarse(latents.top.z_q), F.avg_pool2d(batch.image, 4)),
+            "commitment": latents.top.commitment_loss + latents.bottom.commitment_loss,
+            "entropy": latents.top.entropy_loss + latents.bottom.entropy_loss,
+            "embedding": (
+                2 - (picture * batch.image_embedding).sum(-1) - (caption * batch.text_embedding).sum(-1)
+            ).mean(),
+            "alignment": _contrast(picture, caption),
+        }
+
+    def _weights(self) -> dict[str, float]:
+        """The weight of each term."""
+        config = self.config
+        return {
+            "mse": 1.0,
+            "coarse": config.coarse_weight,
+            "commitment": config.commitment_weight,
+            "entropy": config.entropy_weight,
+            "embedding": config.embedding_weight,
+            "alignment": config.alignment_weight,
+        }
 
     def _count(self, level: str, indices: Tensor) -> None:
         counts = torch.bincount(indices.flatten(), minlength=self.network.codebook_size)

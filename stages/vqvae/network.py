@@ -169,8 +169,9 @@ class VQVAE(nn.Module):
             both.z_q[:, : side * side].transpose(1, 2).unflatten(2, (side, side)),  # (B,D,h,w)
             both.indices[:, : side * side].unflatten(1, (side, side)),
             both.commitment_loss,
+            both.entropy_loss,
         )
-        captions = Quantized(both.z_q[:, side * side :], both.indices[:, side * side :], both.commitment_loss)
+        captions = both._replace(z_q=both.z_q[:, side * side :], indices=both.indices[:, side * side :])
         return Latents(top, self._quantize_bottom(bottom_features, top.z_q)), captions
 
     def _quantize_bottom(self, features: Tensor, top_z_q: Tensor) -> Quantized:
@@ -178,7 +179,7 @@ class VQVAE(nn.Module):
         side = z_e.shape[-1]
         flat = self.quantizer_bottom(z_e.flatten(2).transpose(1, 2))  # (B,4hw,D)
         z_q = flat.z_q.transpose(1, 2).unflatten(2, (side, side))
-        return Quantized(z_q, flat.indices.unflatten(1, (side, side)), flat.commitment_loss)
+        return flat._replace(z_q=z_q, indices=flat.indices.unflatten(1, (side, side)))
 
     def paint(self, top_z_q: Tensor, bottom_z_q: Tensor) -> Tensor:
         """Quantized latents (B,D,h,w) and (B,D,2h,2w) -> image (B,3,H,W), nominally in [-1,1] (not clipped)."""
