@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, VectorQuantize
 
 from stages.config.vqvae import fsq_levels
+from stages.vqvae.codebook import LookupCodebook
 
 _RESTARTING: dict[str, Any] = {"kmeans_init": True, "kmeans_iters": 10, "threshold_ema_dead_code": 1}
 _BOOKS: dict[str, dict[str, Any]] = {
@@ -50,6 +51,7 @@ class LearntCodes(VectorQuantizer):
         super().__init__()
         book = {"dim": dim, "codebook_size": codebook_size, "decay": decay, **_BOOKS[kind]}
         self.inner = VectorQuantize(rotation_trick=kind == "rotation", commitment_weight=1.0, **book)
+        self.inner._codebook = LookupCodebook(use_ddp=self.inner._codebook.use_ddp, **book)
 
     def forward(self, z_e: Tensor) -> Quantized:
         z_q, indices, loss = self.inner(z_e)

@@ -1,13 +1,15 @@
-"""All six quantizers behind one interface."""
+"""All six quantizers behind one interface, and that looking codes up by number is the library's quantizing."""
 
 from typing import get_type_hints
 
 import pytest
 import torch
 from torch import Tensor
+from vector_quantize_pytorch import VectorQuantize
+from vector_quantize_pytorch.vector_quantize_pytorch import Codebook
 
 from stages.config.vqvae import VqvaeConfig, fsq_levels
-from stages.vqvae.quantizer import LookupFree, Quantized, VectorQuantizer, build_quantizer
+from stages.vqvae.quantizer import _BOOKS, LearntCodes, LookupFree, Quantized, VectorQuantizer, build_quantizer
 
 KINDS: tuple[str, ...] = get_type_hints(VqvaeConfig)["quantizer"].__args__
 K, D = 32, 6
@@ -80,6 +82,31 @@ def test_a_large_bias_does_not_make_all_codes_one(kind: str) -> None:
     quantizer = build_quantizer(kind, D, K, 0.9).train()
     found = quantizer(0.01 * vectors() + 5.0)
     assert len(found.indices.unique()) > K / 2
+
+
+@pytest.mark.parametrize("kind", _BOOKS)
+def test_lookup_by_number_is_the_librarys_quantizing(kind: str) -> None:
+    """Same codes, code books and gradients as the library's own code book, over steps with k-means and restarts."""
+    book = {"dim": D, "codebook_size": K, "decay": 0.9, **_BOOKS[kind]}
+    ours = LearntCodes(kind, D, K, 0.9)
+    library = VectorQuantize(rotation_trick=kind == "rotation", commitment_weight=1.0, **book)
+    assert type(library._codebook) is Codebook
+    library.load_state_dict(ours.inner.state_dict())
+    for step in range(6):
+        data = vectors(seed=step) * (1 + step)  # moves, so that codes die
+        results = []
+        for quantizer in (ours, library):
+            torch.manual_seed(step)
+            z_e = data.clone().requires_grad_()
+            z_q, indices, loss = tuple(quantizer(z_e))[:3]
+            (z_q.square().sum() + loss.sum()).backward()
+            results.append((z_q, indices, loss.reshape(()), z_e.grad))
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        for name, value in ours.inner.state_dict().items():
+            torch.testing.assert_close(value, library.state_dict()[name], atol=1e-5, rtol=1e-5)
+    ours.eval(), library.eval()
+    assert torch.equal(ours(vectors()).indices, library(vectors())[1])
 
 
 def test_levels_are_those_that_fsqs_authors_recommend() -> None:

@@ -1,0 +1,48 @@
+"""The library's code book, with each code looked up and counted by its number.
+
+`vector_quantize_pytorch.Codebook` writes out all distances with their roots and a one-hot row for each vector, and
+gathers and sums by products with those rows: at the published sizes and 64 pixels a quarter of a training step. What is
+computed here is the same to rounding: scores without the root and without |x|^2 are in the order of the distances.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from vector_quantize_pytorch.vector_quantize_pytorch import Codebook
+
+
+class LookupCodebook(Codebook):
+    """Nearest code of each vector; in training the codes follow, as `Codebook` starts, averages and restarts them."""
+
+    @torch.amp.autocast("cuda", enabled=False)
+    def forward(self, x: Tensor, **unused: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B,n,D), of unit norm for the cosine book -> code vectors (B,n,D), indices (B,n) int64, scores (B,n,K).
+
+        Args:
+            unused: `VectorQuantize` hands over defaults for masks and sampling, which are not in use here.
+        """
+        shape = x.shape[:-1]
+        flat = x.detach().float().flatten(0, -2)  # (N,D)
+        self.init_embed_(flat[None])
+        book = self.embed[0]  # (K,D)
+        scores = flat @ book.T  # (N,K)
+        if not self.use_cosine_sim:
+            scores -= book.square().sum(dim=1) / 2  # now -|x - e|^2 / 2 + |x|^2 / 2
+        indices = scores.argmax(dim=1)
+        quantized = F.embedding(indices, book)
+        if self.training:
+            self._follow(flat, indices)
+        return quantized.view(*shape, -1), indices.view(shape), scores.view(*shape, -1)
+
+    def _follow(self, flat: Tensor, indices: Tensor) -> None:
+        """Moving averages of how many vectors (N,D) fall to each code and of their sum (arXiv:1711.00937, A.1)."""
+        counts = torch.zeros_like(self.cluster_size[0]).index_add_(0, indices, flat.new_ones(len(flat)))
+        sums = torch.zeros_like(self.embed_avg[0]).index_add_(0, indices, flat)
+        self.all_reduce_fn(counts)
+        self.all_reduce_fn(sums)
+        self.cluster_size.lerp_(counts[None], 1 - self.decay)
+        self.embed_avg.lerp_(sums[None], 1 - self.decay)
+        self.update_ema()
+        self.expire_codes_(flat[None])
