@@ -10,7 +10,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_avg_fn
 from tqdm import tqdm
 
 from stages.errors import Interrupted, StageError
@@ -119,6 +121,23 @@ def _lookahead(trainer: pl.Trainer) -> Any:
     """The optimiser if it is `pytorch_optimizer.Lookahead`, which is not imported for a fit that does without it."""
     optimizer = trainer.optimizers[0]
     return optimizer if hasattr(optimizer, "backup_and_load_cache") else None
+
+
+class AveragedWeights(WeightAveraging):
+    """Validates and publishes the exponential moving average of weights and buffers; whole numbers are not averaged.
+
+    A code book is a buffer that goes along with the encoder's weights: averaged alike, it stays where the averaged
+    encoder puts its vectors. Counts, levels and flags are copied: 0.9 times 3 and 0.1 times 3, cut off, are 2.
+    """
+
+    def __init__(self, decay: float) -> None:
+        average = get_ema_avg_fn(decay)
+
+        def average_floats(kept: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+            averaged: Tensor = average(kept, current, updates) if kept.is_floating_point() else current
+            return averaged
+
+        super().__init__(avg_fn=average_floats)
 
 
 class Resumable(pl.Callback):

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader, IterableDataset
 
 from stages.training.batches import Batches
 from stages.training.callbacks import (
     LOG_EVERY_STEPS,
+    AveragedWeights,
     Best,
     KeepBest,
     OwnRandomness,
@@ -121,7 +121,7 @@ def _callbacks(
     """In the order in which they act: what is saved must be up to date when it is saved."""
     callbacks = [Progress(files.name, max_steps), OwnRandomness(), ValidationAtTheEnd()]
     if ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=ema_decay))
+        callbacks.append(AveragedWeights(ema_decay))
     else:
         callbacks.append(SlowWeights())
     if best is not None:
