@@ -26,17 +26,36 @@ class VqvaeConfig:
     levels, each from 3 to 8, follow from codebook_size; `lfq` (arXiv:2310.05737), codebook_size a power of two."""
     decay: float = 0.95
     """Decay of the code books' moving averages, per step (published: 0.99); `fsq` and `lfq` have none."""
+    reconstruction: Literal["mse", "l1"] = "mse"
+    """Error of the picture and of the coarse picture that the loss has: mean squared or mean absolute."""
     commitment_weight: float = 0.25
     """Weight of the commitment loss of each level (published: 0.25); `fsq` has none."""
     entropy_weight: float = 0.1
     """Weight of the entropy loss of each level with `lfq` (nats; arXiv:2310.05737), which the others do not have."""
     coarse_weight: float = 0.5
-    """Weight of painting the picture at a quarter of its side from the top level alone (mean squared error). Without
-    it the top level ends up holding little that the bottom level does not, and a prior learns nothing from it."""
+    """Weight of painting the picture at a quarter of its side from the top level alone. Without it the top level ends
+    up holding little that the bottom level does not, and a prior learns nothing from it."""
     embedding_weight: float = 0.002
     """Weight of giving back both BLIP embeddings, as 1 - cosine."""
     alignment_weight: float = 0.001
     """Weight of the contrast between a picture's top codes and its caption's codes (InfoNCE, nats)."""
+    lpips_weight: float = 0.0
+    """Weight of LPIPS (arXiv:1801.03924) between picture and reconstruction, for larger pictures (VQGAN: 1). Above 0 it
+    needs the ImageNet weights of the backbone, and is refused without."""
+    lpips_backbone: Literal["vgg", "alex"] = "vgg"
+    """Network whose features LPIPS compares (VQGAN: vgg)."""
+    gan_weight: float = 0.0
+    """Weight of a patch discriminator's hinge loss (arXiv:2012.09841), for larger pictures; 0 for none. With it the
+    weights after the last step are kept, not those of the lowest error, which an adversary raises on purpose."""
+    gan_adaptive: bool = True
+    """Whether gan_weight is times the ratio of gradients at the decoder's last layer, Eq. 7 of arXiv:2012.09841."""
+    gan_start: int = 0
+    """Step from which the discriminator learns and is learnt from."""
+    gan_channels: int = 64
+    """Width of the discriminator after its first convolution (arXiv:1611.07004: 64), a multiple of 8."""
+    ema_decay: float | None = None
+    """Decay per step of the moving average of weights and code books that is validated and published; null for the
+    weights themselves."""
     batch_size: int = 32
     """Pictures a step."""
     max_steps: int = 1500
@@ -61,10 +80,23 @@ class VqvaeConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"vqvae.{name} must be at least 1, got {getattr(self, name)}")
+        for name in _WEIGHTS:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"vqvae.{name} must not be negative, got {getattr(self, name)}")
         if not 2 <= self.codebook_size <= 65536:
             raise ValueError(
                 f"vqvae.codebook_size must be in [2, 65536] (codes are stored as uint16), got {self.codebook_size}"
             )
+        if not 0 < self.decay < 1:
+            raise ValueError(f"vqvae.decay must be in (0, 1), got {self.decay}")
+        if self.lr <= 0:
+            raise ValueError(f"vqvae.lr must be above 0, got {self.lr}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"vqvae.ema_decay must be in (0, 1) or null, got {self.ema_decay}")
+        self._check_quantizer()
+        self._check_adversary()
+
+    def _check_quantizer(self) -> None:
         if self.quantizer == "fsq":
             fsq_levels(self.codebook_size)
         if self.quantizer == "lfq" and self.codebook_size & (self.codebook_size - 1):
@@ -73,10 +105,26 @@ class VqvaeConfig:
                 f"vqvae.codebook_size must be a power of two with vqvae.quantizer lfq, got {self.codebook_size}; "
                 f"the nearest are {below} and {2 * below}"
             )
-        if not 0 < self.decay < 1:
-            raise ValueError(f"vqvae.decay must be in (0, 1), got {self.decay}")
-        if self.lr <= 0:
-            raise ValueError(f"vqvae.lr must be above 0, got {self.lr}")
+
+    def _check_adversary(self) -> None:
+        if self.gan_channels < 8 or self.gan_channels % 8:
+            raise ValueError(f"vqvae.gan_channels must be a multiple of 8, got {self.gan_channels}")
+        if self.gan_start < 0:
+            raise ValueError(f"vqvae.gan_start must not be negative, got {self.gan_start}")
+        if self.gan_weight > 0 and self.gan_start >= self.max_steps:
+            raise ValueError(f"vqvae.gan_start must be below max_steps ({self.max_steps}), got {self.gan_start}")
+
+
+_WEIGHTS = (
+    "commitment_weight",
+    "entropy_weight",
+    "coarse_weight",
+    "lpips_weight",
+    "gan_weight",
+    "embedding_weight",
+    "alignment_weight",
+    "weight_decay",
+)
 
 
 def fsq_levels(codebook_size: int) -> tuple[int, ...]:

@@ -23,10 +23,14 @@ def weights_file(backbone: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / _weights_url(backbone).rpartition("/")[2]
 
 
-def load_lpips(backbone: str) -> Perceptual:
-    """LPIPS v0.1 with its backbone from the torch hub cache; nothing is downloaded, no random weights are ever used."""
+def load_lpips(backbone: str, stage: str = "evaluation") -> Perceptual:
+    """LPIPS v0.1 with its backbone from the torch hub cache; nothing is downloaded, no random weights are ever used.
+
+    Args:
+        stage: what the reason says to run again once the weights are there.
+    """
     path = weights_file(backbone)
-    how = f"put {_weights_url(backbone)} there and run: make evaluation"
+    how = f"put {_weights_url(backbone)} there and run: make {stage}"
     if not path.is_file():
         return Perceptual(None, f"the ImageNet weights of the backbone '{backbone}' are not at {path}; {how}")
     if not _is_whole(path):

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from stages.config.vqvae import VqvaeConfig
 from stages.training import adamw_cosine
+from stages.vqvae.adversarial import PatchDiscriminator, adaptive_weight, adversarial_losses
 from stages.vqvae.network import VQVAE, Latents
 from stages.vqvae.quantizer import Quantized
 
@@ -27,13 +29,25 @@ class PictureBatch(NamedTuple):
 
 
 class VQVAEModule(pl.LightningModule):
-    """What the loss adds up: picture MSE; the coarse picture from the top alone; the commitment of both levels; giving
-    back both embeddings; picture-caption contrast of the codes."""
+    """What the loss adds up: the picture's error; the coarse picture's from the top alone; the quantizers' own losses;
+    giving back both embeddings; picture-caption contrast of the codes; if wanted, LPIPS and an adversary.
 
-    def __init__(self, network: VQVAE, config: VqvaeConfig) -> None:
+    In validation the quantizers' losses are 0 and the adversary is left out: it measures by an opponent that changes.
+
+    Args:
+        lpips: the network of LPIPS, needed where its weight is above 0. It is no part of the module: its frozen weights
+            are in no checkpoint, and it stays in eval mode.
+    """
+
+    def __init__(self, network: VQVAE, config: VqvaeConfig, lpips: nn.Module | None = None) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator: PatchDiscriminator | None = None
+        if config.gan_weight > 0:
+            discriminator = PatchDiscriminator(config.gan_channels)
+            self.discriminator = discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config
+        self.lpips = (lpips,)  # in a tuple, where Lightning does not register it
         self.used: dict[str, Tensor] = {}
 
     def training_step(self, batch: PictureBatch, batch_idx: int) -> Tensor:
@@ -45,9 +59,15 @@ class VQVAEModule(pl.LightningModule):
     def _step(self, batch: PictureBatch, split: str) -> Tensor:
         image = batch.image.contiguous(memory_format=torch.channels_last)
         latents, captions = self.network.quantize(image, batch.image_embedding, batch.text_embedding)
-        values = self._losses(batch._replace(image=image), latents, captions)
+        painted = self.network.paint(latents.top.z_q, latents.bottom.z_q)
+        values = self._picture_losses(image, painted, latents.top.z_q) | self._code_losses(batch, latents, captions)
         weights = self._weights()
         loss = torch.stack([weights[name] * values[name] for name in weights]).sum()
+        if split == "train" and self.discriminator is not None and self.global_step >= self.config.gan_start:
+            against = adversarial_losses(self.discriminator, image, painted)
+            weight = self._gan_weight(values, against.generator)
+            loss = loss + weight * against.generator + against.discriminator
+            values |= {"adversarial": against.generator, "discriminator": against.discriminator, "gan_weight": weight}
         values = {"loss": loss, **values}
         self.log_dict({f"{split}/{name}": value.detach() for name, value in values.items()}, batch_size=len(image))
         if split == "val":
@@ -55,33 +75,69 @@ class VQVAEModule(pl.LightningModule):
             self._count("bottom", latents.bottom.indices)
         return loss
 
-    def _losses(self, batch: PictureBatch, latents: Latents, captions: Quantized) -> dict[str, Tensor]:
-        """Each term of the loss, (), without its weight."""
-        painted = self.network.paint(latents.top.z_q, latents.bottom.z_q)
+    def _picture_losses(self, image: Tensor, painted: Tensor, top_z_q: Tensor) -> dict[str, Tensor]:
+        """Terms of the loss, (), without their weights; the mean squared error is always there, weighed or not."""
+        coarse, coarse_image = self.network.paint_coarse(top_z_q), F.avg_pool2d(image, 4)
+        values = {"mse": F.mse_loss(painted, image)}
+        if self.config.reconstruction == "l1":
+            values |= {"l1": F.l1_loss(painted, image), "coarse": F.l1_loss(coarse, coarse_image)}
+        else:
+            values["coarse"] = F.mse_loss(coarse, coarse_image)
+        (lpips,) = self.lpips
+        if self.config.lpips_weight > 0 and lpips is not None:
+            values["lpips"] = lpips.to(image.device)(painted, image).mean()
+        return values
+
+    def _code_losses(self, batch: PictureBatch, latents: Latents, captions: Quantized) -> dict[str, Tensor]:
+        """Terms of the loss, (), without their weights."""
         picture = self.network.decode_picture_embedding(latents.top.z_q)
         caption = self.network.decode_text_embedding(captions.z_q)
-        return {
-            "mse": F.mse_loss(painted, batch.image),
-            "coarse": F.mse_loss(self.network.paint_coarse(latents.top.z_q), F.avg_pool2d(batch.image, 4)),
+        back = 2 - (picture * batch.image_embedding).sum(-1) - (caption * batch.text_embedding).sum(-1)  # (B,)
+        values = {
             "commitment": latents.top.commitment_loss + latents.bottom.commitment_loss,
-            "entropy": latents.top.entropy_loss + latents.bottom.entropy_loss,
-            "embedding": (
-                2 - (picture * batch.image_embedding).sum(-1) - (caption * batch.text_embedding).sum(-1)
-            ).mean(),
+            "embedding": back.mean(),
             "alignment": _contrast(picture, caption),
         }
+        if self.network.sizes.quantizer == "lfq":
+            values["entropy"] = latents.top.entropy_loss + latents.bottom.entropy_loss
+        return values
 
     def _weights(self) -> dict[str, float]:
-        """The weight of each term."""
+        """The weight of each term that the loss has."""
         config = self.config
-        return {
-            "mse": 1.0,
+        weights = {
+            config.reconstruction: 1.0,
             "coarse": config.coarse_weight,
             "commitment": config.commitment_weight,
-            "entropy": config.entropy_weight,
             "embedding": config.embedding_weight,
             "alignment": config.alignment_weight,
         }
+        if self.network.sizes.quantizer == "lfq":
+            weights["entropy"] = config.entropy_weight
+        if config.lpips_weight > 0:
+            weights["lpips"] = config.lpips_weight
+        return weights
+
+    def _gan_weight(self, values: dict[str, Tensor], generator: Tensor) -> Tensor:
+        """() weight of the generator's adversarial loss."""
+        if not self.config.gan_adaptive:
+            return generator.new_tensor(self.config.gan_weight)
+        picture = values[self.config.reconstruction]
+        if "lpips" in values:
+            picture = picture + self.config.lpips_weight * values["lpips"]
+        last = self.network.decoder[-1].weight
+        return self.config.gan_weight * adaptive_weight(picture, generator, last)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the norm of each network's gradients by itself: neither must shorten the other's steps."""
+        for network in self.children():
+            if gradient_clip_val is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
 
     def _count(self, level: str, indices: Tensor) -> None:
         counts = torch.bincount(indices.flatten(), minlength=self.network.codebook_size)

@@ -4,11 +4,16 @@ import logging
 
 import numpy as np
 import torch
+from torch import nn
 
 from stages.blip import Features, load_features
 from stages.config import RunConfig
+from stages.config.vqvae import VqvaeConfig
 from stages.data import PreparedSet, Split, load_dataset, to_tensor
+from stages.errors import StageError
+from stages.metrics.perceptual import load_lpips
 from stages.training import Batches, Best, Sweep, fit, parameter_count
+from stages.vqvae.adversarial import SMALLEST_SIDE
 from stages.vqvae.measures import collapsed_levels, measure
 from stages.vqvae.module import PictureBatch, VQVAEModule
 from stages.vqvae.network import VQVAE, VQVAESizes
@@ -41,7 +46,9 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     """Trains on `train`, validates on `val`, reports on `test`."""
     torch.manual_seed(config.seed)
     section = config.vqvae
+    lpips = _lpips(section)
     dataset = load_dataset(workspace.require("data"))
+    _check_size(section, dataset.image_size)
     features = load_features(workspace.require("blip"))
     train, val, test = (Pairs(dataset, features, dataset.split(name)) for name in ("train", "val", "test"))
     sizes = VQVAESizes(
@@ -56,7 +63,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         quantizer=section.quantizer,
         decay=section.decay,
     )
-    module = VQVAEModule(VQVAE(sizes), section)
+    module = VQVAEModule(VQVAE(sizes), section, lpips)
     fit(
         module,
         Batches(train.batch, len(train), section.batch_size, config.seed),
@@ -65,7 +72,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         val_every=section.val_every,
         scratch=workspace.scratch("vqvae"),
         desc="vqvae",
-        best=Best("val/loss"),
+        ema_decay=section.ema_decay,
+        best=Best("val/loss") if section.gan_weight == 0 else None,
     )
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)
@@ -74,6 +82,28 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         on_val = measure(module.network, Sweep(val.batch, len(val), 128, mixed=True))
         output.figures |= {f"val_{name}": value for name, value in on_val.items()}  # what settings are chosen by
     _report(output.figures, sizes)
+
+
+def _lpips(section: VqvaeConfig) -> nn.Module | None:
+    """The network of LPIPS where the loss has it.
+
+    Raises:
+        StageError: its weights are not there.
+    """
+    if section.lpips_weight == 0:
+        return None
+    found = load_lpips(section.lpips_backbone, "vqvae")
+    if found.network is None:
+        raise StageError(f"vqvae.lpips_weight is {section.lpips_weight}, but {found.reason}")
+    return found.network
+
+
+def _check_size(section: VqvaeConfig, image_size: int) -> None:
+    if section.gan_weight > 0 and image_size < SMALLEST_SIDE:
+        raise StageError(
+            f"vqvae.gan_weight must be 0 for pictures of less than {SMALLEST_SIDE} pixels: the discriminator has no "
+            f"patch for the {image_size} of this data set"
+        )
 
 
 def _report(figures: dict[str, float], sizes: VQVAESizes) -> None:
