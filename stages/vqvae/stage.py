@@ -51,18 +51,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     _check_size(section, dataset.image_size)
     features = load_features(workspace.require("blip"))
     train, val, test = (Pairs(dataset, features, dataset.split(name)) for name in ("train", "val", "test"))
-    sizes = VQVAESizes(
-        image_size=dataset.image_size,
-        embedding_width=features.image_pooled.shape[1],
-        channels=section.channels,
-        residual_blocks=section.residual_blocks,
-        residual_channels=section.residual_channels,
-        embedding_dim=section.embedding_dim,
-        codebook_size=section.codebook_size,
-        text_codes=section.text_codes,
-        quantizer=section.quantizer,
-        decay=section.decay,
-    )
+    sizes = sizes_of(section, dataset.image_size, features.image_pooled.shape[1])
     module = VQVAEModule(VQVAE(sizes), section, lpips)
     fit(
         module,
@@ -82,6 +71,22 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         on_val = measure(module.network, Sweep(val.batch, len(val), 128, mixed=True))
         output.figures |= {f"val_{name}": value for name, value in on_val.items()}  # what settings are chosen by
     _report(output.figures, sizes)
+
+
+def sizes_of(section: VqvaeConfig, image_size: int, embedding_width: int) -> VQVAESizes:
+    """The sizes that the config gives, for pictures of that side in pixels and BLIP embeddings of that width."""
+    return VQVAESizes(
+        image_size=image_size,
+        embedding_width=embedding_width,
+        channels=section.channels,
+        residual_blocks=section.residual_blocks,
+        residual_channels=section.residual_channels,
+        embedding_dim=section.embedding_dim,
+        codebook_size=section.codebook_size,
+        text_codes=section.text_codes,
+        quantizer=section.quantizer,
+        decay=section.decay,
+    )
 
 
 def _lpips(section: VqvaeConfig) -> nn.Module | None:
