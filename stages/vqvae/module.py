@@ -60,7 +60,7 @@ class VQVAEModule(pl.LightningModule):
         image = batch.image.contiguous(memory_format=torch.channels_last)
         latents, captions = self.network.quantize(image, batch.image_embedding, batch.text_embedding)
         painted = self.network.paint(latents.top.z_q, latents.bottom.z_q)
-        values = self._picture_losses(image, painted, latents.top.z_q) | self._code_losses(batch, latents, captions)
+        values = self._picture_losses(image, painted, latents.decoded_top) | self._code_losses(batch, latents, captions)
         weights = self._weights()
         loss = torch.stack([weights[name] * values[name] for name in weights]).sum()
         if split == "train" and self.discriminator is not None and self.global_step >= self.config.gan_start:
@@ -75,9 +75,9 @@ class VQVAEModule(pl.LightningModule):
             self._count("bottom", latents.bottom.indices)
         return loss
 
-    def _picture_losses(self, image: Tensor, painted: Tensor, top_z_q: Tensor) -> dict[str, Tensor]:
+    def _picture_losses(self, image: Tensor, painted: Tensor, decoded_top: Tensor) -> dict[str, Tensor]:
         """Terms of the loss, (), without their weights; the mean squared error is always there, weighed or not."""
-        coarse, coarse_image = self.network.paint_coarse(top_z_q), F.avg_pool2d(image, 4)
+        coarse, coarse_image = self.network.paint_coarse(decoded_top), F.avg_pool2d(image, 4)
         values = {"mse": F.mse_loss(painted, image)}
         if self.config.reconstruction == "l1":
             values |= {"l1": F.l1_loss(painted, image), "coarse": F.l1_loss(coarse, coarse_image)}

@@ -58,6 +58,8 @@ class Latents(NamedTuple):
     """z_q (B,D,h,w), indices (B,h,w)."""
     bottom: Quantized
     """z_q (B,D,2h,2w), indices (B,2h,2w)."""
+    decoded_top: Tensor
+    """(B,D,2h,2w), what the bottom level and the coarse picture are told of the top level."""
 
 
 class ResidualBlock(nn.Module):
@@ -69,21 +71,21 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(residual_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv1(F.relu(self.conv3(F.relu(x))))
+        return x + self.conv1(F.relu(self.conv3(F.relu(x)), inplace=True))
 
 
 def _residual_stack(sizes: VQVAESizes) -> list[nn.Module]:
     blocks: list[nn.Module] = [
         ResidualBlock(sizes.channels, sizes.residual_channels) for _ in range(sizes.residual_blocks)
     ]
-    return [*blocks, nn.ReLU()]
+    return [*blocks, nn.ReLU(inplace=True)]
 
 
 def _encoder(in_channels: int, sizes: VQVAESizes, stride: int) -> nn.Sequential:
     c = sizes.channels
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, c // 2, 4, stride=2, padding=1), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, c // 2, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
     if stride == 4:
-        layers += [nn.Conv2d(c // 2, c, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(c, c, 3, padding=1)]
+        layers += [nn.Conv2d(c // 2, c, 4, stride=2, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c, c, 3, padding=1)]
     else:
         layers += [nn.Conv2d(c // 2, c, 3, padding=1)]
     return nn.Sequential(*layers, *_residual_stack(sizes))
@@ -93,7 +95,7 @@ def _decoder(in_channels: int, out_channels: int, sizes: VQVAESizes, stride: int
     c = sizes.channels
     layers: list[nn.Module] = [nn.Conv2d(in_channels, c, 3, padding=1), *_residual_stack(sizes)]
     if stride == 4:
-        layers += [nn.ConvTranspose2d(c, c // 2, 4, stride=2, padding=1), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(c, c // 2, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(c // 2, out_channels, 4, stride=2, padding=1)]
     else:
         layers += [nn.ConvTranspose2d(c, out_channels, 4, stride=2, padding=1)]
@@ -172,10 +174,11 @@ class VQVAE(nn.Module):
             both.entropy_loss,
         )
         captions = both._replace(z_q=both.z_q[:, side * side :], indices=both.indices[:, side * side :])
-        return Latents(top, self._quantize_bottom(bottom_features, top.z_q)), captions
+        decoded_top = self.decoder_top(top.z_q)
+        return Latents(top, self._quantize_bottom(bottom_features, decoded_top), decoded_top), captions
 
-    def _quantize_bottom(self, features: Tensor, top_z_q: Tensor) -> Quantized:
-        z_e = self.to_bottom(torch.cat([self.decoder_top(top_z_q), features], dim=1))  # (B,D,2h,2w)
+    def _quantize_bottom(self, features: Tensor, decoded_top: Tensor) -> Quantized:
+        z_e = self.to_bottom(torch.cat([decoded_top, features], dim=1))  # (B,D,2h,2w)
         side = z_e.shape[-1]
         flat = self.quantizer_bottom(z_e.flatten(2).transpose(1, 2))  # (B,4hw,D)
         z_q = flat.z_q.transpose(1, 2).unflatten(2, (side, side))
@@ -185,9 +188,9 @@ class VQVAE(nn.Module):
         """Quantized latents (B,D,h,w) and (B,D,2h,2w) -> image (B,3,H,W), nominally in [-1,1] (not clipped)."""
         return self.decoder(torch.cat([self.upsample_top(top_z_q), bottom_z_q], dim=1))
 
-    def paint_coarse(self, top_z_q: Tensor) -> Tensor:
-        """The picture at a quarter of its side, (B,3,H/4,W/4), from the top level (B,D,h,w) alone."""
-        coarse: Tensor = self.top_to_coarse(self.decoder_top(top_z_q))
+    def paint_coarse(self, decoded_top: Tensor) -> Tensor:
+        """The picture at a quarter of its side, (B,3,H/4,W/4), from the decoded top level (B,D,2h,2w) alone."""
+        coarse: Tensor = self.top_to_coarse(decoded_top)
         return coarse
 
     def decode_picture_embedding(self, top_z_q: Tensor) -> Tensor:
@@ -208,7 +211,8 @@ class VQVAE(nn.Module):
         side = self.sizes.top_side
         top = self.quantizer_top(self.to_top(top_features).flatten(2).transpose(1, 2))
         top_z_q = top.z_q.transpose(1, 2).unflatten(2, (side, side))
-        return Codes(top.indices.unflatten(1, (side, side)), self._quantize_bottom(bottom_features, top_z_q).indices)
+        bottom = self._quantize_bottom(bottom_features, self.decoder_top(top_z_q))
+        return Codes(top.indices.unflatten(1, (side, side)), bottom.indices)
 
     @torch.no_grad()
     def encode_text(self, text_embedding: Tensor) -> Tensor:
