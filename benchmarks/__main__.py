@@ -4,9 +4,15 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import features, folder, sampler, store
+from benchmarks import features, folder, sampler, store, vqvae
 
-MEASUREMENTS = {"features": features.cases, "folder": folder.cases, "sampler": sampler.cases, "store": store.cases}
+MEASUREMENTS = {
+    "features": features.cases,
+    "folder": folder.cases,
+    "sampler": sampler.cases,
+    "store": store.cases,
+    "vqvae": vqvae.cases,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
