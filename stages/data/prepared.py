@@ -244,7 +244,7 @@ def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     """Pictures (B,H,W,3) uint8 as an image (B,3,H,W) float32 in [-1,1]."""
     import torch
 
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(image: Tensor) -> NDArray[np.uint8]:
