@@ -144,7 +144,7 @@ def _confusion_rows(test: PairScores | None, val: PairScores | None, resampling:
         threshold = _threshold(score, "hard", val)
         for attribute in sorted(set(test.hard.attributes)):
             chosen = np.array([known == attribute for known in test.hard.attributes])
-            protocol = f"captions of test pictures untrue in '{attribute}' that are called unrelated, {_SCORES[score]}"
+            protocol = f"captions untrue in the attribute alone that are called unrelated, {_SCORES[score]}"
             if threshold is None:
                 metric = Metric.unavailable(NO_VAL, protocol)
             else:
@@ -184,7 +184,7 @@ def _retrieval_rows(test: PairScores | None, resampling: Resampling) -> Table:
                 table[f"{way}_{name}"] = Metric.unavailable(NO_TEST, way.replace("_", " "))
                 continue
             sizes = {"pictures": len(test.image_to_text), "captions": len(test.text_to_image)}
-            protocol = f"{name.replace('_', ' ')} of a {what.format(**sizes)}"
+            protocol = f"rank of a {what.format(**sizes)}"
             table[f"{way}_{name}"] = _of_samples(getattr(test, way), statistic, protocol, resampling)
     return table
 
