@@ -70,7 +70,9 @@ def _run_if_stale(name: str, workspace: "Workspace") -> None:
     with workspace.locked(name):
         started = time.monotonic()
         STAGES[name].load_run()(workspace.config, workspace)
-        log.info("%s: done in %.0f s (%s)", name, time.monotonic() - started, workspace.directory(name))
+        published = workspace.why_stale(name) is None  # a shard of the codes is no artefact yet
+        where = f" ({workspace.directory(name)})" if published else ""
+        log.info("%s: done in %.0f s%s", name, time.monotonic() - started, where)
 
 
 def _run_all(options: list[str]) -> int:
