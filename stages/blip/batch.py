@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import BertTokenizerFast
 
+from stages.blip.metrics import number_texts
 from stages.blip.tokenizer import encode_captions
 from stages.data import PreparedSet, Split, to_tensor
 
@@ -31,7 +32,7 @@ class Pairs:
         self.truncated = encoded.truncated
         self.input_ids, self.attention_mask = encoded.input_ids, encoded.attention_mask
         self.lengths = self.attention_mask.sum(1)
-        _, self.caption_index = np.unique(np.array([c.lower() for c in split.captions]), return_inverse=True)
+        self.caption_index = number_texts(caption.lower() for caption in split.captions)
 
     def __len__(self) -> int:
         return len(self.image_rows)

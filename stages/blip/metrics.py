@@ -1,7 +1,7 @@
 """How well pictures and captions are told apart and found: pure functions of scores."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +125,12 @@ def macro_f1(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
     return sum(scores) / 2
 
 
+def number_texts(texts: Iterable[str]) -> NDArray[np.int64]:
+    """A number (n,) for each of n texts, equal where the texts are."""
+    seen: dict[str, int] = {}
+    return np.array([seen.setdefault(text, len(seen)) for text in texts], dtype=np.int64)
+
+
 def unrelated_partners(image_index: Ints, content: Sequence[str], rng: np.random.Generator) -> NDArray[np.int64]:
     """For each pair another pair of other picture and other content, drawn evenly; -1 where none was found.
 
@@ -132,7 +138,7 @@ def unrelated_partners(image_index: Ints, content: Sequence[str], rng: np.random
         image_index: (n,) equal where the picture is the same.
         content: n texts, equal where two captions say the same.
     """
-    _, content_index = np.unique(np.array(content), return_inverse=True)
+    content_index = number_texts(content)
     count = len(image_index)
     partners = rng.integers(count, size=count)
     for _ in range(200):
@@ -166,8 +172,7 @@ def nearest_captions(captions: Sequence[str], apart: Sequence[str]) -> NDArray[n
     partners = np.full(len(lines), -1, dtype=np.int64)
     if not any(lines):
         return partners
-    bags = [" ".join(sorted(line.split())) for line in lines]
-    groups, words = (np.unique(np.array(kinds), return_inverse=True)[1] for kinds in (apart, bags))
+    groups, words = number_texts(apart), number_texts(" ".join(sorted(line.split())) for line in lines)
     vectors: Any = TfidfVectorizer(analyzer=str.split).fit_transform(lines)  # (n,words), sparse
     for start in range(0, len(lines), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(lines)))

@@ -16,6 +16,7 @@ from stages.config.blip import BlipConfig
 from stages.training import adamw_cosine, radam_lookahead
 
 _VAL_SEED = 2**32  # apart from every training step's
+_LOG_TEMPERATURES = math.log(0.01), math.log(0.5)
 
 
 class Losses(NamedTuple):
@@ -45,8 +46,8 @@ class BlipModule(pl.LightningModule):
         self._val: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def temperature(self) -> Tensor:
-        """Temperature of ITC, (), learned as its logarithm and kept in [0.01, 0.5]."""
-        return self.log_temperature.exp().clamp(0.01, 0.5)
+        """Temperature of ITC, (), learned as its logarithm, which each step begins by clamping to [0.01, 0.5]."""
+        return self.log_temperature.exp()
 
     def losses(self, batch: Batch, draw: int) -> tuple[Losses, Encoded, Encoded]:
         """The losses of a batch, and what the towers made of pictures and captions.
@@ -90,6 +91,8 @@ class BlipModule(pl.LightningModule):
             nearness = image.pooled[:count] @ bank.text[size:].T  # (n,Q)
             place = nearest_negatives(nearness, related[:count, size:], self.config.nearest, generator)
             wrong_caption = torch.where(place >= 0, place + size, -1)  # (n,) for each picture
+            if bool((place < 0).any()):  # the queue holds nothing unrelated to it
+                wrong_caption = wrong_caption.where(place >= 0, hard_negatives(similarity, among, generator)[:count])
         else:
             wrong_caption = hard_negatives(similarity, among, generator)[:count]
         wrong_image = hard_negatives(similarity.T, among.T, generator)[:count]  # (n,) for each caption
@@ -113,6 +116,8 @@ class BlipModule(pl.LightningModule):
         return total
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        with torch.no_grad():
+            self.log_temperature.clamp_(*_LOG_TEMPERATURES)
         part = batch_idx % self.config.accumulate
         if self.queue is not None and part == 0:  # once a step
             self.queue.follow(self.network)

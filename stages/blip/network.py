@@ -1,5 +1,6 @@
 """BLIP as plain modules: one picture encoder, a text encoder that also matches, a captioner (arXiv:2201.12086)."""
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +44,7 @@ class BlipNetwork(nn.Module):
         self.retrieval = retrieval
         self.captioner = captioner
         self.captioner.vision_model = retrieval.vision_model
+        self.captioner.config.vision_config = copy.deepcopy(retrieval.config.vision_config)  # it is saved with it
         self.mean, self.std, self.fresh = tuple(mean), tuple(std), fresh
 
     @property

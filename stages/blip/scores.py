@@ -23,10 +23,10 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class Negatives:
-    """A split's pictures, each with a caption that is not true of it."""
+    """The pictures of a split's pairs, each with a caption that is not true of it."""
 
     rows: Rows
-    """(m,) places in the split of the pictures; each at most once."""
+    """(m,) places in the split of the pairs; each at most once."""
     scores: Scores
     """(m,) each."""
     attributes: list[str] | None = None
@@ -79,7 +79,7 @@ def _content(split: Split) -> list[str]:
 
 
 def _nearest(split: Split) -> Rows:
-    """Partners whose captions share most words, none of the same group, whose pictures may show the same."""
+    """Partners whose captions share most words; none of the same group, whose pictures may show the same."""
     return nearest_captions(split.captions, [record.group for record in split.records])
 
 

@@ -34,6 +34,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     Raises:
         StageError: the data stage has not been run, or a checkpoint named in the config is missing.
     """
+    torch.manual_seed(config.seed)  # of dropout
     dataset = load_dataset(workspace.require("data"))
     module, tokenizer = prepare(config.blip, dataset, config.seed)
     figures: dict[str, Any] = {"parameters": parameter_count(module), "vocabulary": len(tokenizer)}
@@ -116,7 +117,8 @@ def measure(blip: Blip, features: Features, dataset: PreparedSet, seed: int) -> 
 
 def _max_tokens(config: BlipConfig, network: BlipNetwork) -> int:
     """Longest caption in tokens: as configured, but never longer than a checkpoint has positions for."""
-    return min(config.max_tokens, int(network.retrieval.config.text_config.max_position_embeddings))
+    towers = network.retrieval.config.text_config, network.captioner.config.text_config
+    return min(config.max_tokens, *(int(tower.max_position_embeddings) for tower in towers))
 
 
 def _summary(table: Table) -> str:

@@ -114,11 +114,11 @@ def _decision_rows(
     protocol = f"test pairs and {_what(kind, test)}, {_SCORES[score]}"
 
     def metric(statistic: Callable[[np.ndarray, np.ndarray], float], how: str) -> Metric:
-        def of_pictures(rows: Rows) -> float:  # a picture is drawn with both of its captions
+        def of_pairs(rows: Rows) -> float:  # a pair is drawn with the caption that is not true of its picture
             partners = own_negative[rows]
             return statistic(related[rows], unrelated[partners[partners >= 0]])
 
-        interval = bootstrap_rows(of_pictures, len(related), resampling)
+        interval = bootstrap_rows(of_pairs, len(related), resampling)
         return Metric(statistic(related, unrelated), len(related) + len(unrelated), interval, f"{protocol}{how}")
 
     table = {f"{prefix}_{name}": metric(area, "") for name, area in _AREAS.items()}

@@ -179,6 +179,8 @@ class CodeStore:
     def read_train(self) -> SplitCodes:
         """Every record to learn from: those of `train`, then their shifted views where there are any."""
         parts = [self.read(split) for split in ("train", VIEWS) if split in self.splits]
+        if len(parts) == 1:
+            return parts[0]
         return SplitCodes(
             *(np.concatenate([getattr(p, name) for p in parts]) for name in ("record_rows", "top", "bottom", "text"))
         )

@@ -54,8 +54,8 @@ class BlipConfig:
     gradient_checkpointing: bool = False
     """Whether layers are computed again in the backward pass rather than kept: less memory, a third more time."""
     queue_size: int = 2048
-    """Past pairs that ITC and the hard captions of ITM are drawn from, beside the batch (BLIP: 57,600); 0: the batch
-    alone, in which a caption that differs in just one thing hardly ever is."""
+    """Past pairs that ITC compares with, beside the batch, and that the hard captions of ITM are drawn from (BLIP:
+    57,600); 0: the batch alone, in which a caption that differs in just one thing hardly ever is."""
     momentum: float = 0.99
     """Share of the momentum encoders' weights that stays at each step, where there is a queue (BLIP: 0.995)."""
     nearest: int = 64

@@ -25,7 +25,7 @@ def plot_explained_variance(path: Path, levels: dict[str, np.ndarray], points: i
         levels: level -> share of the variance per component, (C,).
         points: how many points they were measured on.
     """
-    needed = {level: int((np.cumsum(explained) < ENOUGH - 1e-9).sum()) + 1 for level, explained in levels.items()}
+    needed = {level: _components_needed(explained) for level, explained in levels.items()}
     title = "Variance explained by principal components"
     said = (
         f"n = {points} pooled z_q per level. Components for {ENOUGH:.0%} of the variance (dashed): "
@@ -49,6 +49,11 @@ def plot_explained_variance(path: Path, levels: dict[str, np.ndarray], points: i
         figure.legend(handles, names, loc="outside lower center", ncols=2)
         save(figure, path)
     return f"{title}. {said}"
+
+
+def _components_needed(explained: np.ndarray) -> int:
+    """How many components hold `ENOUGH` of the variance; 0 where there is none, as of a level that has collapsed."""
+    return int((np.cumsum(explained) < ENOUGH - 1e-9).sum()) + 1 if explained.any() else 0
 
 
 def plot_code_usage(path: Path, levels: dict[str, np.ndarray], codebook_size: int, *, split: str) -> str:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from stages.errors import Interrupted, StageError
 
 CHECKPOINT_EVERY_STEPS = 100
+RandomState = list[Tensor]
 LOG_EVERY_STEPS = 10
 
 
@@ -151,12 +152,12 @@ class Resumable(pl.Callback):
     def __init__(self, path: Path, val_every: int | None) -> None:
         self.path, self.val_every = path, val_every
         self.stop_asked = False
-        self.random_state: Tensor | None = None
+        self.random_state: RandomState | None = None
         self.previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.random_state is not None:
-            torch.set_rng_state(self.random_state)
+            set_random_state(self.random_state)
         for number in (signal.SIGINT, signal.SIGTERM):
             self.previous[number] = signal.signal(number, self._ask)
 
@@ -191,12 +192,12 @@ class Resumable(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["random_state"] = random_state()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.random_state = checkpoint["random_state"].cpu()
+        self.random_state = [state.cpu() for state in checkpoint["random_state"]]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._restore_handlers()
@@ -211,14 +212,14 @@ class OwnRandomness(pl.Callback):
     """Keeps validation from moving the random state that training draws from."""
 
     def __init__(self) -> None:
-        self.kept: Tensor | None = None
+        self.kept: RandomState | None = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.kept = torch.get_rng_state()
+        self.kept = random_state()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.kept is not None:
-            torch.set_rng_state(self.kept)
+            set_random_state(self.kept)
 
 
 class Progress(pl.Callback):
@@ -261,6 +262,18 @@ class Progress(pl.Callback):
 def step_completed(trainer: pl.Trainer, batch_idx: int) -> bool:
     """Whether the batch was the last of an optimiser step, so that its weights and `global_step` are new."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def random_state() -> RandomState:
+    """What torch draws from: the state of the CPU's generator, then that of each CUDA device."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def set_random_state(states: RandomState) -> None:
+    """Takes it up again where `random_state` read it; devices that were not there then are left as they are."""
+    torch.set_rng_state(states[0])
+    for device, state in enumerate(states[1 : 1 + torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state, device)
 
 
 def write_checkpoint(trainer: pl.Trainer, path: Path) -> None:

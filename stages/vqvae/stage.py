@@ -21,6 +21,7 @@ from stages.vqvae.storage import save_vqvae
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.vqvae")
+SMALLEST_ALEX_SIDE = 32
 
 
 class Pairs:
@@ -104,6 +105,11 @@ def _lpips(section: VqvaeConfig) -> nn.Module | None:
 
 
 def _check_size(section: VqvaeConfig, image_size: int) -> None:
+    if section.lpips_weight > 0 and section.lpips_backbone == "alex" and image_size < SMALLEST_ALEX_SIDE:
+        raise StageError(
+            f"vqvae.lpips_backbone must be vgg for pictures of less than {SMALLEST_ALEX_SIDE} pixels, got alex for the "
+            f"{image_size} of this data set: nothing is left of them behind its second layer"
+        )
     if section.gan_weight > 0 and image_size < SMALLEST_SIDE:
         raise StageError(
             f"vqvae.gan_weight must be 0 for pictures of less than {SMALLEST_SIDE} pixels: the discriminator has no "

@@ -177,12 +177,23 @@ def test_the_losses_are_those_that_transformers_computes(
         torch.testing.assert_close(ours.detach(), expected)
 
 
-def test_the_temperature_is_learned_within_its_bounds(network: BlipNetwork, config: BlipConfig) -> None:
+@pytest.mark.parametrize(("reached", "bound"), [(1e-4, 0.01), (3.0, 0.5)])
+def test_a_step_brings_the_temperature_back_and_goes_on_learning_it(
+    network: BlipNetwork,
+    config: BlipConfig,
+    pairs: Pairs,
+    monkeypatch: pytest.MonkeyPatch,
+    reached: float,
+    bound: float,
+) -> None:
     module = BlipModule(network, dataclasses.replace(config, temperature=0.2), seed=0)
     assert module.temperature().item() == pytest.approx(0.2)
-    for value, bounded in ((1e-4, 0.01), (3.0, 0.5)):
-        module.log_temperature.data.fill_(math.log(value))
-        assert module.temperature().item() == pytest.approx(bounded)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
+    module.log_temperature.data.fill_(math.log(reached))
+    module.training_step(pairs.batch(np.arange(8)), 0).backward()
+    assert module.temperature().item() == pytest.approx(bound)
+    assert module.log_temperature.grad is not None and module.log_temperature.grad != 0
 
 
 def test_a_val_split_of_one_pair_is_not_validated(config: BlipConfig, dataset: PreparedSet, tmp_path: Path) -> None:

@@ -92,6 +92,18 @@ def test_two_checkpoints_that_do_not_fit_are_refused(
         load_pretrained(str(tmp_path / "small" / "retrieval"), str(tmp_path / "wide" / "captioner"))
 
 
+def test_two_checkpoints_of_different_sides_are_published_as_one(
+    network: BlipNetwork, tokenizer: BertTokenizerFast, config: BlipConfig, image: Tensor, tmp_path: Path
+) -> None:
+    save_network(network, tokenizer, tmp_path / "small")
+    save_network(build_network(config, tokenizer, 32, seed=0), tokenizer, tmp_path / "large")
+    mixed, _ = load_pretrained(str(tmp_path / "small" / "retrieval"), str(tmp_path / "large" / "captioner"))
+    save_network(mixed, tokenizer, tmp_path / "mixed")
+    again, _ = load_network(tmp_path / "mixed")
+    assert again.image_size == again.captioner.config.vision_config.image_size == 16
+    assert torch.equal(again.generate(image, 8), mixed.generate(image, 8))
+
+
 def test_what_no_checkpoint_has_starts_afresh_and_is_named(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     heads = ("retrieval.itm_head", "retrieval.text_proj", "retrieval.vision_proj")
     with caplog.at_level(logging.WARNING, logger="stages.blip"):

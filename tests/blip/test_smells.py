@@ -146,3 +146,13 @@ def test_a_set_without_labelled_pairs_is_a_reason(
     table = smell_table(blip, features, dataclasses.replace(dataset, directory=tmp_path), seed=0)
     assert tuple(table) == ROWS and {row.value for row in table.values()} == {None}
     assert all("only MUSTI" in str(row.reason) for row in table.values())
+
+
+def test_passages_of_test_pairs_teach_nothing(
+    blip: Blip, features: Features, dataset: PreparedSet, pairs: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    table = smell_table(blip, features, with_pairs(dataset, tmp_path, pairs), seed=0)
+    asked = [pair for pair in pairs if pair["image"] in {r.file_name for r in dataset.split("test").records}]
+    turned = [{**p, "image": "0.png", "subtask1_label": "NO" if p["subtask1_label"] == "YES" else "YES"} for p in asked]
+    again = smell_table(blip, features, with_pairs(dataset, tmp_path, pairs + turned * 20), seed=0)
+    assert again["smell_probe_macro_f1"] == table["smell_probe_macro_f1"]
