@@ -4,12 +4,14 @@ import dataclasses
 import os
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from stages.codes import CodeRecords, CodeStore, Schema, shards
 from stages.codes.shards import Batch, Shard, ShardWriter, extract, join
@@ -39,6 +41,11 @@ def encode(batch: Batch) -> CodeRecords:
         [f"a ‘caption’\nof {number} lines" for number in range(count)],
         [f"{batch.number}/{number}.png" for number in range(count)],
     )
+
+
+def encode_slowly(batch: Batch) -> CodeRecords:
+    time.sleep(0.003)  # longer than any kill is waited for in all, however fast the machine
+    return encode(batch)
 
 
 def shard(folder: Path, number: int = 1, count: int = 1, **changes: Any) -> Shard:
@@ -96,7 +103,8 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(
     for _ in range(200):
         child = os.fork()
         if child == 0:
-            extract(shard(tmp_path), encode)
+            tqdm.set_lock(threading.RLock())  # its own is shared with this process: killed with it, nobody gets it back
+            extract(shard(tmp_path), encode_slowly)
             os._exit(0)
         time.sleep(rng.uniform(0, 0.06))
         os.kill(child, signal.SIGKILL)
