@@ -190,7 +190,7 @@ def test_the_stage_runs_from_the_shipped_config(
     parsed = parse_config("data", options).data.musti
     assert parsed.languages == ("en", "it") and parsed.caption == "title"
     assert main(["data", *options]) == 0
-    assert load_dataset(tmp_path / "data" / "musti").images.shape == (12, 64, 64, 3)
+    assert load_dataset(tmp_path / "data" / "musti").images.shape == (12, 128, 128, 3)
     with caplog.at_level(logging.INFO, logger="stages"):
         assert main(["data", *options]) == 0
     assert "data: up to date" in caplog.text
