@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -104,11 +105,7 @@ class _Scorer:
         """Each picture with its caption that is untrue in one attribute."""
         known = [(row, record.contrast) for row, record in enumerate(self.split.records) if record.contrast]
         rows, captions = np.array([row for row, _ in known]), [contrast.caption for _, contrast in known]
-        pooled = [
-            self.blip.encode_text(captions[start : start + _BATCH]).pooled.float().cpu().numpy()
-            for start in range(0, len(captions), _BATCH)
-        ]
-        scores = self._scores(rows, captions, np.concatenate(pooled), "contrasting")
+        scores = self._scores(rows, captions, embed_texts(self.blip, captions), "contrasting")
         return Negatives(rows, scores, [contrast.attribute for _, contrast in known])
 
     def _pooled(self, rows: Rows) -> np.ndarray:
@@ -122,6 +119,12 @@ class _Scorer:
             self.blip, self.dataset, self.split.image_rows[rows], captions, f"{self.split.name} {desc}"
         )
         return {"itm": matching, "itc": (images * texts).sum(1)}
+
+
+def embed_texts(blip: Blip, texts: Sequence[str]) -> np.ndarray:
+    """Pooled embeddings (n,P), unit norm, of texts that are no captions of the set."""
+    parts = [blip.encode_text(texts[start : start + _BATCH]).pooled for start in range(0, len(texts), _BATCH)]
+    return torch.cat(parts).float().cpu().numpy()
 
 
 def match_pairs(blip: Blip, dataset: PreparedSet, image_rows: Rows, captions: Sequence[str], desc: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stages.blip.blip import Blip
 from stages.blip.features import Features
 from stages.blip.metrics import macro_f1
-from stages.blip.scores import KINDS, Rows, Scores, match_pairs
+from stages.blip.scores import KINDS, Rows, Scores, embed_texts, match_pairs
 from stages.data import PreparedSet
 from stages.data.prepared import PAIRS
 from stages.metrics import Metric, Resampling, bootstrap_rows
@@ -27,7 +27,6 @@ ROWS = (*(f"smell_{kind}_macro_f1" for kind in KINDS), "smell_probe_macro_f1", "
 """The figures: each score with the threshold of the best macro F1 on val; the probe; the probe with the passages of its
 training pairs shuffled; the more frequent answer for all."""
 _TASK = "macro F1 of MUSTI's subtask1_label, labelled pairs of picture and passage whose picture is in the test split"
-_BATCH = 100
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,7 @@ def _missing(dataset: PreparedSet, pairs: dict[str, LabelledPairs]) -> str:
 
 def _scores(blip: Blip, features: Features, dataset: PreparedSet, pairs: LabelledPairs, split: str) -> Scores:
     matching = match_pairs(blip, dataset, pairs.image_rows, pairs.texts, f"{split} labelled")
-    return {"itm": matching, "itc": (features.image_pooled[pairs.image_rows] * _embed(blip, pairs.texts)).sum(1)}
-
-
-def _embed(blip: Blip, texts: list[str]) -> np.ndarray:
-    """Pooled embeddings (n,P) of texts."""
-    parts = [
-        blip.encode_text(texts[start : start + _BATCH]).pooled.float().cpu().numpy()
-        for start in range(0, len(texts), _BATCH)
-    ]
-    return np.concatenate(parts)
+    return {"itm": matching, "itc": (features.image_pooled[pairs.image_rows] * embed_texts(blip, pairs.texts)).sum(1)}
 
 
 def _best_threshold(scores: np.ndarray, truth: NDArray[np.bool_]) -> float:
@@ -133,7 +123,7 @@ def _probed(
     blip: Blip, features: Features, pairs: dict[str, LabelledPairs], seed: int
 ) -> dict[str, tuple[NDArray[np.bool_], str]]:
     """What logistic regression answers that learnt from the train pairs, and from the same with shuffled passages."""
-    embedded = {split: _embed(blip, pairs[split].texts) for split in ("train", "test")}
+    embedded = {split: embed_texts(blip, pairs[split].texts) for split in ("train", "test")}
     order = np.random.default_rng(seed).permutation(len(pairs["train"]))
     how = "logistic regression on picture and passage embeddings and their product, fitted on train"
     answers = {}

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from stages.latents.colourings import ABSENT, Colouring
 from stages.latents.projection import chance_agreement, label_agreement
@@ -60,11 +61,7 @@ def plot_view(path: Path, view: View, colouring: Colouring, *, seed: int) -> str
         figure = new_figure(6.2)
         axes = figure.subplots()
         _points(axes, view.coordinates, colouring, marker_size(len(view.coordinates)))
-        axes.set(xlabel=view.axes[0], ylabel=view.axes[1])
-        axes.set_aspect("equal", "datalim")  # both axes have one unit
-        head(figure, title, said)
-        legend(figure, axes)
-        save(figure, path)
+        _finish(figure, axes, view, title, said, path)
     return f"{title}. {said}"
 
 
@@ -104,7 +101,7 @@ def plot_colourings(path: Path, view: View, colourings: Sequence[Colouring], *, 
     with mpl.rc_context(STYLE):
         figure = new_figure(0.9 + 3.1 * rows)
         panels = figure.subplots(rows, PANEL_COLUMNS, squeeze=False).reshape(-1)
-        for axes, colouring in zip(panels, colourings, strict=False):
+        for axes, colouring in zip(panels[: len(colourings)], colourings, strict=True):
             _points(axes, view.coordinates, colouring, 14)
             said_here = same_label(view, colouring).removeprefix("neighbours with the ")
             _bare(axes, f"{colouring.name}, n = {colouring.known.sum()}\n{said_here}")
@@ -138,12 +135,17 @@ def plot_joint(path: Path, view: View, colouring: Colouring, *, seed: int, neare
         for among, style, colour in ((True, "-", "#111111"), (False, ":", "#777777")):
             lines = [(pictures[row], captions[row]) for row in linked if nearest[row] == among]
             axes.add_collection(LineCollection(lines, colors=colour, linestyles=style, linewidths=0.9, zorder=3))
-        axes.set(xlabel=view.axes[0], ylabel=view.axes[1])
-        axes.set_aspect("equal", "datalim")  # both axes have one unit
-        head(figure, title, said)
-        legend(figure, axes)
-        save(figure, path)
+        _finish(figure, axes, view, title, said, path)
     return f"{title}. {said}"
+
+
+def _finish(figure: Figure, axes: Axes, view: View, title: str, said: str, path: Path) -> None:
+    """What a plot of one view ends with: its axes, which have one unit, its heading, its legend, its file."""
+    axes.set(xlabel=view.axes[0], ylabel=view.axes[1])
+    axes.set_aspect("equal", "datalim")
+    head(figure, title, said)
+    legend(figure, axes)
+    save(figure, path)
 
 
 def _two_kinds(axes: Axes, pictures: np.ndarray, captions: np.ndarray, colouring: Colouring) -> None:

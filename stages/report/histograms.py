@@ -125,13 +125,13 @@ def _draw_thresholds(axes: Axes, histogram: Histogram) -> None:
     """The lower one's label to its left and the upper one's to its right where there is room, one below the other."""
     low, high = axes.get_xlim()
     lowest = min(histogram.thresholds.values(), default=0.0)
-    for height, (name, threshold) in zip((0.98, 0.88), histogram.thresholds.items(), strict=False):
+    for line, (name, threshold) in enumerate(histogram.thresholds.items()):
         axes.axvline(threshold, color="#777777", linewidth=1.0, linestyle="-" if name == "threshold" else ":")
         place = (threshold - low) / (high - low)
         left = place > 1 - LABEL_WIDTH or (threshold == lowest and place > LABEL_WIDTH)
         axes.annotate(
             f"{THRESHOLDS[name]} {threshold:.2f}",
-            (threshold, height),
+            (threshold, 0.98 - 0.1 * line),
             xycoords=("data", "axes fraction"),
             xytext=(-4 if left else 4, 0),
             textcoords="offset points",

@@ -76,20 +76,25 @@ def fit(
     callbacks = _callbacks(files, max_steps, every, ema_decay, best if val is not None else None)
     curves = Curves(scratch / "curves.jsonl", files.name, start_step)
     trainer = _trainer(callbacks, curves, max_steps, every, accumulate)
+    _run(trainer, module, train, val, files.checkpoint if start_step else None)
+    if published := files.published(ended_before=start_step >= max_steps):
+        module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
+    module.eval()
+    files.finish(module.state_dict())
+
+
+def _run(
+    trainer: pl.Trainer, module: pl.LightningModule, train: Batches, val: Iterable[Any] | None, checkpoint: Path | None
+) -> None:
+    """Trains to the end, from a checkpoint where there is one."""
     with _quiet():
         trainer.fit(
             module,
             DataLoader(train, batch_size=None),
             None if val is None else DataLoader(_Listed(val), batch_size=None),
-            ckpt_path=str(files.checkpoint) if start_step else None,
+            ckpt_path=None if checkpoint is None else str(checkpoint),
             weights_only=True,
         )
-    ended_before = start_step >= max_steps  # stopped after its last step, which Lightning takes for nothing to do
-    if files.best.is_file() or ended_before:
-        published = files.best if files.best.is_file() else files.checkpoint
-        module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
-    module.eval()
-    files.finish(module.state_dict())
 
 
 class _Files:
@@ -105,6 +110,16 @@ class _Files:
         if not self.checkpoint.is_file():
             return 0
         return int(torch.load(self.checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"])
+
+    def published(self, *, ended_before: bool) -> Path | None:
+        """The checkpoint whose weights are to be published; None for those that the fit has left in the module.
+
+        Args:
+            ended_before: an earlier call was stopped after the last step, which Lightning takes for nothing to do.
+        """
+        if self.best.is_file():
+            return self.best
+        return self.checkpoint if ended_before else None
 
     def finish(self, state: dict[str, Any]) -> None:
         """Keeps the weights, and nothing else of the fit."""

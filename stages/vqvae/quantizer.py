@@ -1,5 +1,6 @@
 """Vector quantizers behind one small interface; the quantizers themselves are `vector-quantize-pytorch`'s."""
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch.nn.functional as F
@@ -31,13 +32,13 @@ class Quantized(NamedTuple):
     """() nats: of a single lookup minus of the batch's mean lookup, Eq. 5 of arXiv:2310.05737; 0 but for LFQ."""
 
 
-class VectorQuantizer(nn.Module):
+class VectorQuantizer(nn.Module, ABC):
     """z_e (B,n,D) -> `Quantized`."""
 
     @property
+    @abstractmethod
     def codebook(self) -> Tensor:
         """(K,D)."""
-        raise NotImplementedError
 
     def embed(self, indices: Tensor) -> Tensor:
         """(...) int64 -> code vectors (...,D)."""
