@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stages.errors import Interrupted, StageError
 from stages.training import Batches, Best, Sweep, adamw_cosine, fit, radam_lookahead
+from stages.training.precision import Precision
 
 DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 
@@ -88,6 +89,7 @@ def train(
     best: Best | None = None,
     batch_size: int = 8,
     accumulate: int = 1,
+    precision: Precision = "float32",
 ) -> Regression:
     torch.manual_seed(3)
     scratch.mkdir(exist_ok=True)
@@ -102,6 +104,7 @@ def train(
         accumulate=accumulate,
         ema_decay=ema,
         best=best,
+        precision=precision,
     )
     return module
 
@@ -289,6 +292,30 @@ def test_the_last_step_is_validated_whatever_the_interval(tmp_path: Path) -> Non
     train(Regression(), tmp_path, steps=50)
     lines = curves(tmp_path)
     assert [line["step"] for line in lines if "val/loss" in line] == [20, 40, 50]
+
+
+class Typed(Regression):
+    """Notes the type in which its first product comes out."""
+
+    types: ClassVar[set[torch.dtype]] = set()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        self.types.add(self.network[0](batch).dtype)
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_is_for_products_alone_and_for_machines_that_multiply_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, able: bool
+) -> None:
+    monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda: able)
+    monkeypatch.setattr(Typed, "types", set())
+    module = train(Typed(), tmp_path, precision="bfloat16")
+    assert Typed.types == {torch.bfloat16 if able else torch.float32}
+    assert ("training in float32" in caplog.text) != able
+    assert {weight.dtype for weight in module.state_dict().values()} == {torch.float32}
+    losses = [line["val/loss"] for line in curves(tmp_path) if "val/loss" in line]
+    assert losses[-1] < losses[0]
 
 
 def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:

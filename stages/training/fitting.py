@@ -28,6 +28,7 @@ from stages.training.callbacks import (
     ValidationAtTheEnd,
 )
 from stages.training.curves import Curves
+from stages.training.precision import Precision, precision_plugin
 
 GRADIENT_CLIP = 1.0  # norm of all gradients together
 
@@ -44,6 +45,7 @@ def fit(
     accumulate: int = 1,
     ema_decay: float | None = None,
     best: Best | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Trains `module` in place for at most `max_steps` optimiser steps.
 
@@ -60,6 +62,7 @@ def fit(
         ema_decay: publish the exponential moving average of the weights with this decay; None for the weights (with
             Lookahead the slow ones).
         best: publish the weights of the best validation; None for those of the last step. Needs `val`.
+        precision: of products and convolutions in training and validation (autocast); the weights are float32.
 
     Raises:
         Interrupted: the process was asked to stop (Ctrl-C); the last step is saved.
@@ -75,7 +78,7 @@ def fit(
     every = None if val is None else min(val_every, max_steps)
     callbacks = _callbacks(files, max_steps, every, ema_decay, best if val is not None else None)
     curves = Curves(scratch / "curves.jsonl", files.name, start_step)
-    trainer = _trainer(callbacks, curves, max_steps, every, accumulate)
+    trainer = _trainer(callbacks, curves, max_steps, every, accumulate, precision)
     _run(trainer, module, train, val, files.checkpoint if start_step else None)
     if published := files.published(ended_before=start_step >= max_steps):
         module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
@@ -145,7 +148,12 @@ def _callbacks(
 
 
 def _trainer(
-    callbacks: list[pl.Callback], curves: Curves, max_steps: int, val_every: int | None, accumulate: int
+    callbacks: list[pl.Callback],
+    curves: Curves,
+    max_steps: int,
+    val_every: int | None,
+    accumulate: int,
+    precision: Precision,
 ) -> pl.Trainer:
     for noisy in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -164,6 +172,7 @@ def _trainer(
         check_val_every_n_epoch=None,
         log_every_n_steps=min(LOG_EVERY_STEPS, max_steps),
         gradient_clip_val=GRADIENT_CLIP,
+        plugins=[precision_plugin(precision)],
         default_root_dir=str(curves.path.parent),
     )
 

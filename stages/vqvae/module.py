@@ -59,7 +59,7 @@ class VQVAEModule(pl.LightningModule):
     def _step(self, batch: PictureBatch, split: str) -> Tensor:
         image = batch.image.contiguous(memory_format=torch.channels_last)
         latents, captions = self.network.quantize(image, batch.image_embedding, batch.text_embedding)
-        painted = self.network.paint(latents.top.z_q, latents.bottom.z_q)
+        painted = self.network.paint(latents.top.z_q, latents.bottom.z_q).float()
         values = self._picture_losses(image, painted, latents.decoded_top) | self._code_losses(batch, latents, captions)
         weights = self._weights()
         loss = torch.stack([weights[name] * values[name] for name in weights]).sum()
@@ -77,7 +77,7 @@ class VQVAEModule(pl.LightningModule):
 
     def _picture_losses(self, image: Tensor, painted: Tensor, decoded_top: Tensor) -> dict[str, Tensor]:
         """Terms of the loss, (), without their weights; the mean squared error is always there, weighed or not."""
-        coarse, coarse_image = self.network.paint_coarse(decoded_top), F.avg_pool2d(image, 4)
+        coarse, coarse_image = self.network.paint_coarse(decoded_top).float(), F.avg_pool2d(image, 4)
         values = {"mse": F.mse_loss(painted, image)}
         if self.config.reconstruction == "l1":
             values |= {"l1": F.l1_loss(painted, image), "coarse": F.l1_loss(coarse, coarse_image)}
@@ -90,8 +90,8 @@ class VQVAEModule(pl.LightningModule):
 
     def _code_losses(self, batch: PictureBatch, latents: Latents, captions: Quantized) -> dict[str, Tensor]:
         """Terms of the loss, (), without their weights."""
-        picture = self.network.decode_picture_embedding(latents.top.z_q)
-        caption = self.network.decode_text_embedding(captions.z_q)
+        picture = self.network.decode_picture_embedding(latents.top.z_q).float()
+        caption = self.network.decode_text_embedding(captions.z_q).float()
         back = 2 - (picture * batch.image_embedding).sum(-1) - (caption * batch.text_embedding).sum(-1)  # (B,)
         values = {
             "commitment": latents.top.commitment_loss + latents.bottom.commitment_loss,

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, VectorQuantize
@@ -33,7 +34,15 @@ class Quantized(NamedTuple):
 
 
 class VectorQuantizer(nn.Module, ABC):
-    """z_e (B,n,D) -> `Quantized`."""
+    """z_e (B,n,D) -> `Quantized`, in float32 whatever precision is around it: bfloat16 would choose other codes."""
+
+    def forward(self, z_e: Tensor) -> Quantized:
+        with torch.autocast(z_e.device.type, enabled=False):
+            return self.quantize(z_e.float())
+
+    @abstractmethod
+    def quantize(self, z_e: Tensor) -> Quantized:
+        """z_e (B,n,D) float32."""
 
     @property
     @abstractmethod
@@ -54,7 +63,7 @@ class LearntCodes(VectorQuantizer):
         self.inner = VectorQuantize(rotation_trick=kind == "rotation", commitment_weight=1.0, **book)
         self.inner._codebook = LookupCodebook(use_ddp=self.inner._codebook.use_ddp, **book)
 
-    def forward(self, z_e: Tensor) -> Quantized:
+    def quantize(self, z_e: Tensor) -> Quantized:
         z_q, indices, loss = self.inner(z_e)
         return Quantized(z_q, indices, loss.sum(), z_e.new_zeros(()))
 
@@ -94,7 +103,7 @@ class FiniteScalars(ScalarCodes):
     def __init__(self, dim: int, codebook_size: int) -> None:
         super().__init__(FSQ(levels=list(fsq_levels(codebook_size))), dim)
 
-    def forward(self, z_e: Tensor) -> Quantized:
+    def quantize(self, z_e: Tensor) -> Quantized:
         codes, indices = self.inner(self.scalars(z_e))
         return Quantized(self.project_out(codes), indices.long(), z_e.new_zeros(()), z_e.new_zeros(()))
 
@@ -113,7 +122,7 @@ class LookupFree(ScalarCodes):
     def __init__(self, dim: int, codebook_size: int) -> None:
         super().__init__(LFQ(codebook_size=codebook_size, entropy_loss_weight=1.0, commitment_loss_weight=1.0), dim)
 
-    def forward(self, z_e: Tensor) -> Quantized:
+    def quantize(self, z_e: Tensor) -> Quantized:
         (codes, indices, _), losses = self.inner(self.scalars(z_e), return_loss_breakdown=True)
         entropy = losses.per_sample_entropy - losses.batch_entropy
         return Quantized(self.project_out(codes), indices.long(), losses.commitment, entropy)

@@ -64,6 +64,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         desc="vqvae",
         ema_decay=section.ema_decay,
         best=Best("val/loss") if section.gan_weight == 0 else None,
+        precision=section.precision,
     )
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)

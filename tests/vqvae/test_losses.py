@@ -83,7 +83,7 @@ def test_an_adversary_is_refused_for_pictures_it_has_no_patch_for() -> None:
         ({"entropy_weight": -0.1}, "vqvae.entropy_weight must not be negative"),
         ({"gan_channels": 12}, "vqvae.gan_channels must be a multiple of 8, got 12"),
         ({"gan_start": -1}, "vqvae.gan_start must not be negative"),
-        ({"gan_weight": 1.0, "gan_start": 1500}, r"vqvae.gan_start must be below max_steps \(1500\), got 1500"),
+        ({"gan_weight": 1.0, "gan_start": 1800}, r"vqvae.gan_start must be below max_steps \(1800\), got 1800"),
         ({"ema_decay": 1.0}, r"vqvae.ema_decay must be in \(0, 1\) or null, got 1.0"),
     ],
 )

@@ -54,6 +54,19 @@ def test_a_gradient_goes_through(kind: str) -> None:
     assert z_e.grad is not None and z_e.grad.abs().sum(-1).min() > 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_codes_are_those_of_float32_whatever_the_precision_around(kind: str) -> None:
+    alone, within = trained(kind), trained(kind)
+    expected = alone(vectors())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = within(vectors())
+    assert found.z_q.dtype == found.commitment_loss.dtype == torch.float32
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one, other)
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, within.state_dict()[name]), name
+
+
 def test_which_quantizer_has_which_loss() -> None:
     for kind in KINDS:
         found: Quantized = trained(kind)(vectors())
