@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmarks.timing import compare
 from stages.config.samples import SamplingOptions
+from stages.prior.captions import Captions
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import draw, gumbel_noise, sample
 
@@ -28,8 +29,9 @@ def cases() -> Iterator[dict[str, Any]]:
         sizes = PixelSNAILSizes(side, 512, 64, 64, 5, 4, 4, 64, attention, context_side, 3, 1, 4, 0.0)
         network = PixelSNAIL(sizes).eval().requires_grad_(False)
         context = torch.randint(0, 512, (batch, context_side, context_side)) if context_side else None
-        text, mask = torch.randn(batch, 20, 64), torch.ones(batch, 20, dtype=torch.bool)
-        conditioning = network.condition(text, mask, context)
+        mask, codes = torch.ones(batch, 20, dtype=torch.bool), torch.zeros(batch, 8, dtype=torch.int64)
+        captions = Captions(torch.randn(batch, 20, 64), mask, torch.randn(batch, 64), codes)
+        conditioning = network.condition(captions, context)
         noise = gumbel_noise(list(range(batch)), side * side, 512)
         settings = {"side": side, "context_side": context_side, "self_attention": attention, "batch": batch}
         yield compare(

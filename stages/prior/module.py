@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.config.prior import LevelConfig, PriorConfig
+from stages.prior.captions import Captions
 from stages.prior.pixelsnail import PixelSNAIL
 from stages.training import adamw_cosine
 
@@ -20,10 +21,8 @@ class CodeBatch(NamedTuple):
     """(B,H,W) int64."""
     context: Tensor | None
     """(B,h,w) int64 codes of the level above; None on the top level."""
-    text: Tensor
-    """(B,L,E) BLIP token features."""
-    text_mask: Tensor
-    """(B,L) bool."""
+    captions: Captions
+    """B of them."""
 
 
 def bits_per_code(logits: Tensor, codes: Tensor) -> Tensor:
@@ -39,20 +38,20 @@ class PriorModule(pl.LightningModule):
         self.network, self.level, self.config = network, level, config
 
     def training_step(self, batch: CodeBatch, batch_idx: int) -> Tensor:
-        kept = torch.rand(len(batch.codes), 1, device=batch.codes.device) >= self.config.caption_dropout
-        nll = self._step(batch._replace(text_mask=batch.text_mask & kept))
+        kept = torch.rand(len(batch.codes), device=batch.codes.device) >= self.config.caption_dropout
+        nll = self._step(batch._replace(captions=batch.captions.keep(kept)))
         self.log_dict({"train/loss": nll.detach(), "train/nll_bits_per_code": nll.detach()})
         return nll
 
     def validation_step(self, batch: CodeBatch, batch_idx: int) -> None:
-        shuffled = batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0))
+        shuffled = batch._replace(captions=batch.captions.shuffle())
         size = len(batch.codes)
         nll = self._step(batch)
         self.log_dict({"val/loss": nll, "val/nll_bits_per_code": nll}, batch_size=size)
         self.log("val/nll_bits_per_code_shuffled", self._step(shuffled), batch_size=size)
 
     def _step(self, batch: CodeBatch) -> Tensor:
-        conditioning = self.network.condition(batch.text, batch.text_mask, batch.context)
+        conditioning = self.network.condition(batch.captions, batch.context)
         return bits_per_code(self.network(batch.codes, conditioning), batch.codes)
 
     def configure_optimizers(self) -> Any:

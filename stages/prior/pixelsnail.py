@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.prior.captions import Captions
+
 
 @dataclass(frozen=True)
 class PixelSNAILSizes:
@@ -186,9 +188,10 @@ class TextAdapter(nn.Module):
         )
         self.norm = nn.LayerNorm(c)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        text = torch.cat([self.first.expand(len(tokens), 1, -1), self.project(tokens)], dim=1)
-        mask = F.pad(mask, (1, 0), value=True)
+    def forward(self, captions: Captions) -> tuple[Tensor, Tensor]:
+        tokens = self.project(captions.tokens)
+        text = torch.cat([self.first.expand(len(tokens), 1, -1), tokens], dim=1)
+        mask = F.pad(captions.mask, (1, 0), value=True)
         for layer in self.layers:
             text = layer(text, src_key_padding_mask=~mask)
         return self.norm(text), mask
@@ -217,15 +220,14 @@ class PixelSNAIL(nn.Module):
         nn.init.zeros_(to_logits.bias)
         self.out = nn.Sequential(nn.RMSNorm(c), to_logits)
 
-    def condition(self, text: Tensor, text_mask: Tensor, context_codes: Tensor | None = None) -> Conditioning:
+    def condition(self, captions: Captions, context_codes: Tensor | None = None) -> Conditioning:
         """What all positions share.
 
         Args:
-            text: (B,L,E) BLIP token features.
-            text_mask: (B,L) bool, True where there is a token; a row of all False is no caption.
+            captions: B of them.
             context_codes: (B,h,w) int64 codes of the level above; None on the top level.
         """
-        tokens, mask = self.text(text, text_mask)
+        tokens, mask = self.text(captions)
         return Conditioning(tokens, mask, None if self.context is None else self.context(context_codes))
 
     def forward(self, codes: Tensor, conditioning: Conditioning) -> Tensor:

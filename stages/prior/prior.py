@@ -1,12 +1,12 @@
-"""Both levels of the prior as later stages use them: captions' features in, codes out."""
+"""Both levels of the prior as later stages use them: captions in, codes out."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from stages.blip import TextFeatures
 from stages.config.samples import SamplingOptions
+from stages.prior.captions import Captions
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import gumbel_noise, sample
 from stages.vqvae import Codes
@@ -28,7 +28,7 @@ class Prior:
     @torch.inference_mode()
     def sample(
         self,
-        text: TextFeatures,
+        captions: Captions,
         seeds: list[int],
         top: SamplingOptions,
         bottom: SamplingOptions,
@@ -37,38 +37,39 @@ class Prior:
         """Draws the codes of one picture for each caption.
 
         Args:
-            text: features of B captions.
+            captions: B of them.
             seeds: B of them; picture i depends on its caption and seeds[i] alone, whatever else is in the batch.
             top, bottom: how codes are drawn on each level.
             known: codes of B pictures that are kept, `UNKNOWN` where they are drawn; None: all are drawn.
         """
         known_top, known_bottom = known or (None, None)
-        top_codes = self._sample_level(self.top, text, None, [2 * seed for seed in seeds], top, known_top)
+        top_codes = self._sample_level(self.top, captions, None, [2 * seed for seed in seeds], top, known_top)
         bottom_seeds = [2 * seed + 1 for seed in seeds]
-        return Codes(top_codes, self._sample_level(self.bottom, text, top_codes, bottom_seeds, bottom, known_bottom))
+        bottom_codes = self._sample_level(self.bottom, captions, top_codes, bottom_seeds, bottom, known_bottom)
+        return Codes(top_codes, bottom_codes)
 
     def _sample_level(
         self,
         network: PixelSNAIL,
-        text: TextFeatures,
+        captions: Captions,
         context: Tensor | None,
         seeds: list[int],
         options: SamplingOptions,
         known: Tensor | None,
     ) -> Tensor:
         noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
-        return sample(network, condition_rows(network, text, context, options.guidance_scale), noise, options, known)
+        conditioning = condition_rows(network, captions, context, options.guidance_scale)
+        return sample(network, conditioning, noise, options, known)
 
 
 def condition_rows(
-    network: PixelSNAIL, text: TextFeatures, context: Tensor | None, guidance_scale: float
+    network: PixelSNAIL, captions: Captions, context: Tensor | None, guidance_scale: float
 ) -> Conditioning:
     """Conditioning of B rows; with guidance, of 2B: the captioned ones, then the same without caption."""
-    tokens, mask = text.tokens.float(), text.mask
     if guidance_scale != 1:
-        tokens, mask = tokens.repeat(2, 1, 1), torch.cat([mask, torch.zeros_like(mask)])
+        captions = captions.beside_none()
         context = None if context is None else context.repeat(2, 1, 1)
-    return network.condition(tokens, mask, context)
+    return network.condition(captions, context)
 
 
 def save_prior(prior: Prior, directory: Path) -> None:

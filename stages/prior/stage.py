@@ -12,6 +12,7 @@ from stages.blip import Features, load_features
 from stages.codes import CodeStore, SplitCodes
 from stages.config import RunConfig
 from stages.config.prior import LevelConfig, PriorConfig
+from stages.prior.captions import Captions
 from stages.prior.module import CodeBatch, PriorModule
 from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import Prior, save_prior
@@ -23,7 +24,7 @@ MEASURED_TRAIN_PAIRS = 500
 
 
 class CodedPairs:
-    """Batches of a split's codes on one level, with captions' features.
+    """Batches of a split's codes on one level, with captions.
 
     Args:
         most: at most so many of the split's pairs, drawn at random; None for all.
@@ -37,12 +38,17 @@ class CodedPairs:
         return len(self.rows)
 
     def batch(self, numbers: np.ndarray) -> CodeBatch:
-        """Pairs of these numbers, from 0; text is cut to the longest caption among them."""
+        """Pairs of these numbers, from 0; tokens are cut to the longest caption among them."""
         rows = self.rows[numbers]
-        text, mask = self.features.text(self.codes.record_rows[rows])
         top = _int64(self.codes.top[rows])
         codes, context = (top, None) if self.level == "top" else (_int64(self.codes.bottom[rows]), top)
-        return CodeBatch(codes, context, text, mask)
+        return CodeBatch(codes, context, self._captions(rows))
+
+    def _captions(self, rows: np.ndarray) -> Captions:
+        records = self.codes.record_rows[rows]
+        tokens, mask = self.features.text(records)
+        pooled = torch.from_numpy(np.asarray(self.features.text_pooled[records]))
+        return Captions(tokens, mask, pooled, _int64(self.codes.text[rows]))
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:
@@ -102,8 +108,8 @@ def measure(module: PriorModule, pairs: CodedPairs, level: str, split: str) -> d
     for batch in Sweep(pairs.batch, len(pairs), 100):
         variants = {
             "": batch,
-            "_shuffled": batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0)),
-            "_uncaptioned": batch._replace(text_mask=torch.zeros_like(batch.text_mask)),
+            "_shuffled": batch._replace(captions=batch.captions.shuffle()),
+            "_uncaptioned": batch._replace(captions=batch.captions.drop()),
         }
         for suffix, variant in variants.items():
             totals[suffix] += float(module._step(variant)) * len(batch.codes)

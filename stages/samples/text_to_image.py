@@ -5,7 +5,7 @@ from torch import Tensor
 
 from stages.blip import Blip, load_blip
 from stages.config.samples import SamplingConfig
-from stages.prior import Prior, load_prior
+from stages.prior import Captions, Prior, load_prior
 from stages.samples.inpainting import Inpainting
 from stages.seeding import picture_seeds
 from stages.vqvae import VQVAE, Codes, load_vqvae
@@ -50,7 +50,7 @@ class TextToImage:
         for first in range(0, len(prompts), batch_size):
             batch = slice(first, first + batch_size)
             codes = self.prior.sample(
-                self.blip.encode_text(prompts[batch]),
+                self.read(prompts[batch]),
                 seeds[batch],
                 self.sampling.top,
                 self.sampling.bottom,
@@ -59,6 +59,13 @@ class TextToImage:
             pictures.append(self.vqvae.decode(codes))
         painted = torch.cat(pictures)
         return painted if inpainting is None else inpainting.keep_pixels(painted)
+
+    @torch.inference_mode()
+    def read(self, prompts: list[str]) -> Captions:
+        """The prompts in every form that a prior may read."""
+        features = self.blip.encode_text(prompts)
+        pooled = features.pooled.float()
+        return Captions(features.tokens.float(), features.mask, pooled, self.vqvae.encode_text(pooled))
 
 
 def _repeat(codes: Codes, count: int) -> Codes:

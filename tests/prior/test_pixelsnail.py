@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stages.config.prior import LevelConfig, PriorConfig
 from stages.config.samples import SamplingOptions
+from stages.prior.captions import Captions
 from stages.prior.module import CodeBatch, PriorModule, bits_per_code
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import (
@@ -65,13 +66,23 @@ def build(case: Case, seed: int = 0) -> PixelSNAIL:
     return network
 
 
+def make_captions(batch: int, seed: int = 1) -> Captions:
+    generator = torch.Generator().manual_seed(seed)
+    return Captions(
+        torch.randn(batch, 5, WIDTH, generator=generator),
+        torch.ones(batch, 5, dtype=torch.bool),
+        torch.nn.functional.normalize(torch.randn(batch, WIDTH, generator=generator), dim=-1),
+        torch.randint(0, K, (batch, WIDTH), generator=generator),
+    )
+
+
 def condition(network: PixelSNAIL, batch: int, seed: int = 1) -> Conditioning:
     generator = torch.Generator().manual_seed(seed)
-    text = torch.randn(batch, 5, WIDTH, generator=generator)
-    mask = torch.arange(5) < torch.randint(0, 6, (batch, 1), generator=generator)  # some rows without any caption
+    captions = make_captions(batch, seed)
+    lengths = torch.randint(0, 6, (batch, 1), generator=generator)  # some rows without any caption
     side = network.sizes.context_side
     context = torch.randint(0, K, (batch, side, side), generator=generator) if side else None
-    return network.condition(text, mask, context)
+    return network.condition(captions._replace(mask=torch.arange(5) < lengths), context)
 
 
 def random_codes(case: Case, batch: int) -> Tensor:
@@ -148,11 +159,10 @@ def test_cached_logits_equal_the_full_forwards(case: Case) -> None:
 def test_text_and_context_reach_every_position() -> None:
     network = build(Case(4, 2, False, 3, 1))
     codes = random_codes(Case(4, 2, False, 3, 1), 1)
-    text, mask = torch.randn(1, 5, WIDTH), torch.ones(1, 5, dtype=torch.bool)
-    context = torch.zeros(1, 2, 2, dtype=torch.int64)
-    base = network(codes, network.condition(text, mask, context))
-    other_text = network(codes, network.condition(text.flip(1) + 1, mask, context))
-    other_context = network(codes, network.condition(text, mask, context + 1))
+    captions, context = make_captions(1), torch.zeros(1, 2, 2, dtype=torch.int64)
+    base = network(codes, network.condition(captions, context))
+    other_text = network(codes, network.condition(make_captions(1, seed=2), context))
+    other_context = network(codes, network.condition(captions, context + 1))
     assert (other_text - base).abs().amax(dim=1).min() > 0
     assert (other_context - base).abs().amax(dim=1).min() > 0
 
@@ -160,13 +170,13 @@ def test_text_and_context_reach_every_position() -> None:
 def test_masked_tokens_are_not_seen() -> None:
     network = build(Case(4, 0, True, 3, 1))
     codes = random_codes(Case(4, 0, True, 3, 1), 1)
-    text, mask = torch.randn(1, 5, WIDTH), torch.tensor([[True, True, False, False, False]])
-    changed = text.clone()
+    captions = make_captions(1)._replace(mask=torch.tensor([[True, True, False, False, False]]))
+    changed = captions.tokens.clone()
     changed[:, 2:] += 10
-    base, moved = (network(codes, network.condition(t, mask)) for t in (text, changed))
-    torch.testing.assert_close(base, moved, atol=1e-5, rtol=0)
-    shorter = network(codes, network.condition(text[:, :2], mask[:, :2]))
-    torch.testing.assert_close(base, shorter, atol=1e-5, rtol=0)
+    shorter = captions._replace(tokens=captions.tokens[:, :2], mask=captions.mask[:, :2])
+    base = network(codes, network.condition(captions))
+    for same in (captions._replace(tokens=changed), shorter):
+        torch.testing.assert_close(network(codes, network.condition(same)), base, atol=1e-5, rtol=0)
 
 
 def test_a_picture_does_not_depend_on_its_batch() -> None:
@@ -221,9 +231,8 @@ def test_two_captions_are_learnt() -> None:
     """Two captions, two grids: bits per code go to about 0 with the caption, and stay high with the other's."""
     torch.manual_seed(0)
     grids = torch.randint(0, K, (2, 4, 4))
-    text = torch.randn(2, 3, WIDTH)
-    mask = torch.ones(2, 3, dtype=torch.bool)
-    batch = CodeBatch(grids.repeat(8, 1, 1), None, text.repeat(8, 1, 1), mask.repeat(8, 1))
+    captions = make_captions(2)
+    batch = CodeBatch(grids.repeat(8, 1, 1), None, Captions(*(torch.cat([form] * 8) for form in captions)))
     network = PixelSNAIL(PixelSNAILSizes(4, K, WIDTH, 16, 3, 1, 1, 16, True, 0, 0, 1, 2, 0.0))
     module = PriorModule(network, LevelConfig(), PriorConfig())
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
@@ -231,10 +240,10 @@ def test_two_captions_are_learnt() -> None:
         optimizer.zero_grad()
         module._step(batch).backward()
         optimizer.step()
-    swapped = batch._replace(text=batch.text.roll(1, dims=0))
     assert module._step(batch) < 0.02
+    swapped = batch._replace(captions=batch.captions.shuffle())
     assert module._step(swapped) > 0.3  # only the first code needs the caption: the others follow from it
-    conditioning = network.eval().condition(text, mask)
+    conditioning = network.eval().condition(captions)
     drawn = sample(network, conditioning, gumbel_noise([0, 1], 16, K), SamplingOptions(temperature=0))
     assert torch.equal(drawn, grids)
-    assert math.isfinite(module._step(batch._replace(text_mask=torch.zeros_like(batch.text_mask))).item())
+    assert math.isfinite(module._step(batch._replace(captions=batch.captions.drop())).item())

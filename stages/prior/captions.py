@@ -1,0 +1,40 @@
+"""What a prior is given of captions: every form that one may read, so that who asks need not know which it does."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Captions(NamedTuple):
+    """B captions, some of which may be none."""
+
+    tokens: Tensor
+    """(B,L,E) BLIP token features."""
+    mask: Tensor
+    """(B,L) bool, True where there is a token; a row of all False is no caption, whichever form is read."""
+    pooled: Tensor
+    """(B,P) BLIP text embedding, unit norm."""
+    codes: Tensor
+    """(B,n) int64 text codes of the VQ-VAE."""
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) bool, False where there is no caption."""
+        return self.mask.any(dim=1)
+
+    def keep(self, kept: Tensor) -> "Captions":
+        """The captions where kept (B,) bool is True, none elsewhere."""
+        return self._replace(mask=self.mask & kept[:, None])
+
+    def drop(self) -> "Captions":
+        """As many rows, none of which has a caption."""
+        return self._replace(mask=torch.zeros_like(self.mask))
+
+    def shuffle(self) -> "Captions":
+        """Each row with the caption of the row before it, the first with the last's."""
+        return Captions(*(form.roll(1, dims=0) for form in self))
+
+    def beside_none(self) -> "Captions":
+        """2B rows: the captions, then as many rows without."""
+        return Captions(*(torch.cat(rows) for rows in zip(self, self.drop(), strict=True)))

@@ -1,0 +1,30 @@
+"""A dropped caption is no caption, a shuffled one is another row's, whichever form of it is read."""
+
+import torch
+
+from stages.prior.captions import Captions
+
+CAPTIONS = Captions(
+    torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0)),
+    torch.tensor([[True, True], [True, False], [False, False]]),
+    torch.randn(3, 5, generator=torch.Generator().manual_seed(1)),
+    torch.arange(6).view(3, 2),
+)
+
+
+def test_what_is_dropped_is_not_present() -> None:
+    assert CAPTIONS.present.tolist() == [True, True, False]
+    assert CAPTIONS.keep(torch.tensor([True, False, True])).present.tolist() == [True, False, False]
+    assert not CAPTIONS.drop().mask.any()
+
+
+def test_shuffling_gives_each_row_the_whole_caption_of_another() -> None:
+    for form, shuffled in zip(CAPTIONS, CAPTIONS.shuffle(), strict=True):
+        assert torch.equal(shuffled, form[[2, 0, 1]])
+
+
+def test_beside_the_captions_stand_as_many_rows_without() -> None:
+    doubled = CAPTIONS.beside_none()
+    assert doubled.present.tolist() == [True, True, False, False, False, False]
+    for form, rows in zip(CAPTIONS, doubled, strict=True):
+        assert len(rows) == 6 and torch.equal(rows[:3], form)
