@@ -26,7 +26,7 @@ def cases() -> Iterator[dict[str, Any]]:
     """512 codes, channel 64, 4 blocks of 4 residual blocks, kernel 5."""
     for side, context_side, attention, batch in CASES:
         torch.manual_seed(0)
-        sizes = PixelSNAILSizes(side, 512, 64, 64, 5, 4, 4, 64, attention, context_side, 3, 1, 4, 0.0)
+        sizes = PixelSNAILSizes(side, 512, 64, 64, 5, 4, 4, 64, attention, context_side, 3, 1, 4, 0.0, "tokens")
         network = PixelSNAIL(sizes).eval().requires_grad_(False)
         context = torch.randint(0, 512, (batch, context_side, context_side)) if context_side else None
         mask, codes = torch.ones(batch, 20, dtype=torch.bool), torch.zeros(batch, 8, dtype=torch.int64)

@@ -1,10 +1,13 @@
 """Shared by all rooms' tests. `stages` comes first: it makes torchvision importable beside a CPU-only torch."""
 
+import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import stages  # noqa: F401
+from stages.config.prior import TextForm
 
 TINY = """
 checkpoints: {folder}/checkpoints
@@ -34,3 +37,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage in ("data", "blip", "vqvae", "codes", "prior", "diffusion"):
         assert main([stage, "--config", str(config)]) == 0, stage
     return config
+
+
+@pytest.fixture(scope="session", params=get_args(TextForm))
+def text_run(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a copy of `tiny_run` whose prior reads this form of the captions."""
+    from stages.__main__ import main
+
+    folder = tmp_path_factory.mktemp(request.param)
+    shutil.copytree(tiny_run.parent / "checkpoints", folder, dirs_exist_ok=True)
+    options = ["--config", str(tiny_run), "--checkpoints", str(folder), "--prior.text", request.param]
+    assert main(["prior", *options]) == 0
+    return options

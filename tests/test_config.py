@@ -36,6 +36,7 @@ def test_overrides_win_and_numbers_are_numbers(tmp_path: Path) -> None:
         ("vqvae:\n  lr: -1\n", "vqvae.lr must be above 0"),
         ("data:\n  image_size: 63\n", "multiple of 8, got 63"),
         ("prior:\n  top:\n    kernel: 4\n", "kernel must be odd"),
+        ("prior:\n  text: words\n", "prior.text"),
         ("run: ../elsewhere\n", "run must be the name of a folder"),
         ("vqvae: [1, 2\n", "mine.yaml"),
     ],

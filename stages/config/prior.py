@@ -1,6 +1,9 @@
 """Section `prior`: the two PixelSNAIL networks over the codes."""
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+TextForm = Literal["tokens", "pooled", "codes"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class LevelConfig:
     context_blocks: int = 0
     """Residual blocks of the network over the level above (published: 3); the top level has none above it."""
     text_layers: int = 1
-    """Transformer layers that adapt BLIP's token features before cross-attention."""
+    """Transformer layers that adapt a caption's tokens or codes before cross-attention; `pooled` has none."""
     heads: int = 4
     """Attention heads."""
     dropout: float = 0.05
@@ -60,6 +63,10 @@ class PriorConfig:
         )
     )
     """The network over the bottom level's codes, given the top level's."""
+    text: TextForm = "tokens"
+    """What is read of a caption: `tokens`, BLIP's token features, by cross-attention; `codes`, its text codes from the
+    VQ-VAE alone, embedded anew, by cross-attention; `pooled`, BLIP's pooled embedding, which gates every residual
+    block (arXiv:1606.05328)."""
     caption_dropout: float = 0.1
     """Share of training captions replaced by none, for classifier-free guidance (arXiv:2207.12598)."""
     weight_decay: float = 0.01

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Captions(NamedTuple):
-    """B captions, some of which may be none."""
+    """B captions, some of which may be none; the forms are named as in `prior.text`."""
 
     tokens: Tensor
     """(B,L,E) BLIP token features."""

@@ -3,6 +3,10 @@
     codes (B,H,W) -> embedding -> strictly causal convolution -> blocks -> logits (B,K,H,W)
     a block: gated residual blocks of causal convolutions, causal self-attention, cross-attention to the text
 
+Text is BLIP's token features or the VQ-VAE's text codes; or it is BLIP's pooled embedding, which takes part in the
+gates of the residual blocks as in conditional PixelCNN (van den Oord et al., arXiv:1606.05328) in place of the
+cross-attention.
+
 Causal means raster order: the logits at a position depend on the codes of earlier positions alone. Only the first
 convolution looks strictly back; what follows may see its own position, because that holds no later code.
 Activations are (B,H,W,C) throughout: norms and attention work on the last axis, and convolutions read it as
@@ -10,22 +14,28 @@ channels-last without a copy.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.config.prior import TextForm
 from stages.prior.captions import Captions
 
 
 @dataclass(frozen=True)
 class PixelSNAILSizes:
-    """What the weights' shapes depend on; saved beside them."""
+    """What the weights' shapes depend on; saved beside them.
+
+    Raises:
+        ValueError: there is no such form of text.
+    """
 
     side: int
     codebook_size: int
     text_width: int
+    """Last axis of the captions' form that is read: E of tokens, P of the pooled embedding, n of codes."""
     channels: int
     kernel: int
     blocks: int
@@ -38,17 +48,30 @@ class PixelSNAILSizes:
     text_layers: int
     heads: int
     dropout: float
+    text: str
+    """The captions' form that is read: "tokens", "pooled" or "codes"."""
+
+    def __post_init__(self) -> None:
+        if self.text not in get_args(TextForm):
+            raise ValueError(f"text must be one of {', '.join(get_args(TextForm))}, got {self.text!r}")
 
 
 class Conditioning(NamedTuple):
     """Everything that does not depend on the codes being modelled; computed once for a sample."""
 
-    text: Tensor
-    """(B,1+L,C) a learned token, then the adapted text tokens."""
-    text_mask: Tensor
+    text: Tensor | None
+    """(B,1+L,C) a learned token, then the adapted tokens or codes of the text; None where it is pooled."""
+    text_mask: Tensor | None
     """(B,1+L) bool; the learned token is always visible, so no row of attention is ever empty."""
     context: Tensor | None
     """(B,H,W,C) features of the level above; None on the top level."""
+    gate: Tensor | None
+    """(B,C) of the pooled text, for the gates of the residual blocks; None where it is not pooled."""
+
+    @property
+    def batch_size(self) -> int:
+        """Number of rows B."""
+        return len(next(form for form in (self.text, self.gate) if form is not None))
 
 
 class CausalConv2d(nn.Module):
@@ -80,7 +103,10 @@ class CausalConv2d(nn.Module):
 
 
 class GatedResidualBlock(nn.Module):
-    """x + glu(conv(elu(conv(elu(norm(x))))) + context): (B,H,W,C) -> (B,H,W,C), causal."""
+    """x + glu(conv(elu(conv(elu(norm(x))))) + context + text): (B,H,W,C) -> (B,H,W,C), causal.
+
+    The pooled text enters both halves of the gated unit at every position alike: Eq. 4 of arXiv:1606.05328.
+    """
 
     def __init__(self, sizes: PixelSNAILSizes) -> None:
         super().__init__()
@@ -90,12 +116,15 @@ class GatedResidualBlock(nn.Module):
         self.dropout = nn.Dropout(sizes.dropout)
         self.conv_out = CausalConv2d(inner, 2 * c, sizes.kernel)
         self.from_context = nn.Linear(c, 2 * c, bias=False) if sizes.context_side else None
+        self.from_text = nn.Linear(c, 2 * c, bias=False) if sizes.text == "pooled" else None
 
-    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None, gate: Tensor | None) -> Tensor:
         hidden = self.conv_in(F.elu(self.norm(x)))
         hidden = self.conv_out(self.dropout(F.elu(hidden)))  # (B,H,W,2C)
         if self.from_context is not None:
             hidden = hidden + self.from_context(context)
+        if self.from_text is not None:
+            hidden = hidden + self.from_text(gate)[:, None, None]
         return x + F.glu(hidden, dim=-1)
 
 
@@ -134,25 +163,27 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual blocks, then attention over the past and over the text."""
+    """Residual blocks, then attention over the past and, unless it is pooled, over the text."""
 
     self_attention: Attention | None
-    text_attention: Attention
+    text_attention: Attention | None
 
     def __init__(self, sizes: PixelSNAILSizes) -> None:
         super().__init__()
         self.residual_blocks = nn.ModuleList(GatedResidualBlock(sizes) for _ in range(sizes.residual_blocks))
         self.self_attention = Attention(sizes.channels, sizes.heads) if sizes.self_attention else None
-        self.text_attention = Attention(sizes.channels, sizes.heads)
+        self.text_attention = None if sizes.text == "pooled" else Attention(sizes.channels, sizes.heads)
 
     def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
         for residual_block in self.residual_blocks:
-            x = residual_block(x, conditioning.context)
+            x = residual_block(x, conditioning.context, conditioning.gate)
         rows, columns = x.shape[1:3]
         flat = x.flatten(1, 2)  # (B,HW,C)
         if self.self_attention is not None:
             flat = self.self_attention.causal(flat)
-        flat = self.text_attention.cross(flat, conditioning.text, conditioning.text_mask)
+        if self.text_attention is not None:
+            assert conditioning.text is not None and conditioning.text_mask is not None  # made by `condition`
+            flat = self.text_attention.cross(flat, conditioning.text, conditioning.text_mask)
         return flat.unflatten(1, (rows, columns))
 
 
@@ -174,13 +205,37 @@ class ContextNetwork(nn.Module):
         return F.pixel_shuffle(self.spread(F.elu(x.movedim(1, -1))).movedim(-1, 1), self.scale).movedim(1, -1)
 
 
+class TokenReader(nn.Module):
+    """BLIP's token features (B,L,E) -> (B,L,C), and where there are tokens (B,L) bool."""
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        self.project = _projection(sizes)
+
+    def forward(self, captions: Captions) -> tuple[Tensor, Tensor]:
+        return self.project(captions.tokens), captions.mask
+
+
+class CodeReader(nn.Module):
+    """Text codes (B,n) -> (B,n,C), each with its place in the caption, and where there is a caption (B,n) bool."""
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(sizes.codebook_size, sizes.channels)
+        self.places = nn.Parameter(0.02 * torch.randn(sizes.text_width, sizes.channels))
+
+    def forward(self, captions: Captions) -> tuple[Tensor, Tensor]:
+        codes = captions.codes
+        return self.embedding(codes) + self.places, captions.present[:, None].expand_as(codes)
+
+
 class TextAdapter(nn.Module):
-    """BLIP token features (B,L,E) -> tokens of this network's width, behind one learned token: (B,1+L,C)."""
+    """A caption's tokens or codes -> text (B,1+L,C) behind one learned token, and which of it is there (B,1+L) bool."""
 
     def __init__(self, sizes: PixelSNAILSizes) -> None:
         super().__init__()
         c = sizes.channels
-        self.project = nn.Sequential(nn.LayerNorm(sizes.text_width), nn.Linear(sizes.text_width, c))
+        self.reader = CodeReader(sizes) if sizes.text == "codes" else TokenReader(sizes)
         self.first = nn.Parameter(0.02 * torch.randn(c))
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(c, sizes.heads, 2 * c, 0.0, "gelu", batch_first=True, norm_first=True)
@@ -189,12 +244,28 @@ class TextAdapter(nn.Module):
         self.norm = nn.LayerNorm(c)
 
     def forward(self, captions: Captions) -> tuple[Tensor, Tensor]:
-        tokens = self.project(captions.tokens)
-        text = torch.cat([self.first.expand(len(tokens), 1, -1), tokens], dim=1)
-        mask = F.pad(captions.mask, (1, 0), value=True)
+        read, mask = self.reader(captions)
+        text = torch.cat([self.first.expand(len(read), 1, -1), read], dim=1)
+        mask = F.pad(mask, (1, 0), value=True)
         for layer in self.layers:
             text = layer(text, src_key_padding_mask=~mask)
         return self.norm(text), mask
+
+
+class TextGate(nn.Module):
+    """BLIP's pooled text embedding (B,P) -> (B,C); one learned vector wherever there is no caption."""
+
+    def __init__(self, sizes: PixelSNAILSizes) -> None:
+        super().__init__()
+        self.project = _projection(sizes)
+        self.no_caption = nn.Parameter(0.02 * torch.randn(sizes.channels))
+
+    def forward(self, captions: Captions) -> Tensor:
+        return torch.where(captions.present[:, None], self.project(captions.pooled), self.no_caption)
+
+
+def _projection(sizes: PixelSNAILSizes) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(sizes.text_width), nn.Linear(sizes.text_width, sizes.channels))
 
 
 class PixelSNAIL(nn.Module):
@@ -213,7 +284,8 @@ class PixelSNAIL(nn.Module):
         self.row = nn.Parameter(0.02 * torch.randn(sizes.side, 1, c))
         self.column = nn.Parameter(0.02 * torch.randn(1, sizes.side, c))
         self.context = ContextNetwork(sizes) if sizes.context_side else None
-        self.text = TextAdapter(sizes)
+        self.text = None if sizes.text == "pooled" else TextAdapter(sizes)
+        self.gate = TextGate(sizes) if sizes.text == "pooled" else None
         self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.blocks))
         to_logits = nn.Linear(c, sizes.codebook_size)
         nn.init.zeros_(to_logits.weight)
@@ -227,8 +299,9 @@ class PixelSNAIL(nn.Module):
             captions: B of them.
             context_codes: (B,h,w) int64 codes of the level above; None on the top level.
         """
-        tokens, mask = self.text(captions)
-        return Conditioning(tokens, mask, None if self.context is None else self.context(context_codes))
+        text, text_mask = (None, None) if self.text is None else self.text(captions)
+        context = None if self.context is None else self.context(context_codes)
+        return Conditioning(text, text_mask, context, None if self.gate is None else self.gate(captions))
 
     def forward(self, codes: Tensor, conditioning: Conditioning) -> Tensor:
         """codes (B,H,W) int64, of all rows or the first few -> logits (B,K,H,W), each from earlier codes alone."""

@@ -87,7 +87,7 @@ def sample_by_full_forward(
     """The same codes by the public loop's way, one forward of the whole grid for each position. Slow; for tests."""
 
     def logits(codes: Tensor, row: int, column: int) -> Tensor:
-        doubled = codes.repeat(len(conditioning.text) // len(codes), 1, 1)
+        doubled = codes.repeat(conditioning.batch_size // len(codes), 1, 1)
         return network(doubled, conditioning)[:, :, row, column]
 
     return _raster(network, noise, options, logits, known)
@@ -119,7 +119,7 @@ class _CachedForward:
 
     def __init__(self, network: PixelSNAIL, conditioning: Conditioning) -> None:
         self.network, self.conditioning = network, conditioning
-        batch, side = len(conditioning.text), network.sizes.side
+        batch, side = conditioning.batch_size, network.sizes.side
         self.start = _CachedConv(network.start, batch, side)
         self.places = network.row + network.column  # (H,W,C)
         self.blocks = [_CachedBlock(block, conditioning, side) for block in network.blocks]  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ class _CachedForward:
         """(B,K) or, with guidance, (2B,K); codes hold what has been drawn so far."""
         if self.last is not None:
             embedded = self.network.embedding(codes[:, self.last[0], self.last[1]])  # (B,C)
-            self.start.write(embedded.repeat(len(self.conditioning.text) // len(codes), 1), *self.last)
+            self.start.write(embedded.repeat(self.conditioning.batch_size // len(codes), 1), *self.last)
         self.last = (row, column)
         if column == 0:
             self._begin_row(row)
@@ -150,13 +150,15 @@ class _CachedForward:
 class _CachedBlock:
     def __init__(self, block: Block, conditioning: Conditioning, side: int) -> None:
         self.residual_blocks = [_CachedResidual(r, conditioning, side) for r in block.residual_blocks]  # type: ignore[arg-type]
-        batch, width = conditioning.text.shape[0], conditioning.text.shape[2]
+        batch = conditioning.batch_size
         self.self_attention = (
-            None if block.self_attention is None else _CachedSelfAttention(block.self_attention, batch, side, width)
+            None if block.self_attention is None else _CachedSelfAttention(block.self_attention, batch, side)
         )
         self.text_attention = block.text_attention
-        self.text_key, self.text_value = (t.contiguous() for t in block.text_attention.key_value(conditioning.text))
-        self.text_mask = conditioning.text_mask[:, None, None, :]
+        if block.text_attention is not None:
+            assert conditioning.text is not None and conditioning.text_mask is not None  # made by `condition`
+            self.text_key, self.text_value = (t.contiguous() for t in block.text_attention.key_value(conditioning.text))
+            self.text_mask = conditioning.text_mask[:, None, None, :]
 
     def begin_row(self, row: int) -> None:
         for residual_block in self.residual_blocks:
@@ -168,6 +170,8 @@ class _CachedBlock:
         if self.self_attention is not None:
             x = self.self_attention.step(x)
         attention = self.text_attention
+        if attention is None:
+            return x
         query = attention.query(attention.norm(x)[:, None])
         attended = F.scaled_dot_product_attention(query, self.text_key, self.text_value, attn_mask=self.text_mask)
         return x + attention.to_out(attended.flatten(1))
@@ -175,11 +179,12 @@ class _CachedBlock:
 
 class _CachedResidual:
     def __init__(self, block: GatedResidualBlock, conditioning: Conditioning, side: int) -> None:
-        batch = len(conditioning.text)
+        batch = conditioning.batch_size
         self.block = block
         self.conv_in = _CachedConv(block.conv_in, batch, side)
         self.conv_out = _CachedConv(block.conv_out, batch, side)
         self.context = None if block.from_context is None else block.from_context(conditioning.context)  # (B,H,W,2C)
+        self.text = None if block.from_text is None else block.from_text(conditioning.gate)  # (B,2C)
 
     def begin_row(self, row: int) -> None:
         self.conv_in.begin_row(row)
@@ -191,6 +196,8 @@ class _CachedResidual:
         hidden = self.conv_out.read(row, column)
         if self.context is not None:
             hidden = hidden + self.context[:, row, column]
+        if self.text is not None:
+            hidden = hidden + self.text
         return x + F.glu(hidden, dim=-1)
 
 
@@ -225,9 +232,9 @@ class _CachedConv:
 
 
 class _CachedSelfAttention:
-    def __init__(self, attention: Attention, batch: int, side: int, width: int) -> None:
+    def __init__(self, attention: Attention, batch: int, side: int) -> None:
         self.attention = attention
-        shape = (batch, attention.heads, side * side, width // attention.heads)
+        shape = (batch, attention.heads, side * side, attention.to_out.in_features // attention.heads)
         self.keys, self.values = torch.zeros(shape), torch.zeros(shape)
         self.length = 0
 

@@ -1,4 +1,4 @@
-"""Stage `prior`: codes and text features in, two PixelSNAIL networks out."""
+"""Stage `prior`: pictures' codes and captions in, two PixelSNAIL networks out."""
 
 import dataclasses
 import logging
@@ -59,7 +59,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     train, val = store.read_train(), store.read("val")
     modules = {}
     for name in ("top", "bottom"):
-        sizes = _sizes(name, config.prior, store, features.text_tokens.shape[-1])
+        sizes = _sizes(name, config.prior, store, features)
         modules[name] = PriorModule(PixelSNAIL(sizes), _level(name, config.prior), config.prior)
         pairs, held_out = CodedPairs(train, features, name), CodedPairs(val, features, name)
         fit(
@@ -89,13 +89,19 @@ def _level(name: str, config: PriorConfig) -> LevelConfig:
     return level
 
 
-def _sizes(name: str, config: PriorConfig, store: CodeStore, text_width: int) -> PixelSNAILSizes:
+def _sizes(name: str, config: PriorConfig, store: CodeStore, features: Features) -> PixelSNAILSizes:
     level = _level(name, config)
+    text_widths = {
+        "tokens": features.text_tokens.shape[-1],
+        "pooled": features.text_pooled.shape[-1],
+        "codes": store.schema.text_codes,
+    }
     shared = {f.name for f in dataclasses.fields(PixelSNAILSizes)} & {f.name for f in dataclasses.fields(LevelConfig)}
     return PixelSNAILSizes(
         side=store.schema.top_side if name == "top" else store.schema.bottom_side,
         codebook_size=store.schema.codebook_size,
-        text_width=text_width,
+        text=config.text,
+        text_width=text_widths[config.text],
         context_side=0 if name == "top" else store.schema.top_side,
         **{key: getattr(level, key) for key in shared},
     )

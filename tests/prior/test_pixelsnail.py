@@ -1,13 +1,12 @@
 """PixelSNAIL is causal, listens to what it is given, and its cached sampler draws the full forward's codes."""
 
-import math
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from stages.config.prior import LevelConfig, PriorConfig
+from stages.config.prior import LevelConfig, PriorConfig, TextForm
 from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
 from stages.prior.module import CodeBatch, PriorModule, bits_per_code
@@ -22,6 +21,7 @@ from stages.prior.sampler import (
 )
 
 K, WIDTH = 11, 12
+TEXTS = get_args(TextForm)
 
 
 class Case(NamedTuple):
@@ -30,15 +30,20 @@ class Case(NamedTuple):
     self_attention: bool
     kernel: int
     text_layers: int
+    text: str = "tokens"
 
 
 CASES = [
-    Case(4, 0, True, 3, 1),
-    Case(5, 0, False, 5, 0),
-    Case(6, 3, True, 5, 1),
-    Case(8, 4, False, 3, 2),
-    Case(8, 2, True, 3, 1),
-    Case(1, 0, True, 3, 1),
+    Case(*shape, text=text)
+    for text in TEXTS
+    for shape in (
+        (4, 0, True, 3, 1),
+        (5, 0, False, 5, 0),
+        (6, 3, True, 5, 1),
+        (8, 4, False, 3, 2),
+        (8, 2, True, 3, 1),
+        (1, 0, True, 3, 1),
+    )
 ]
 
 
@@ -59,6 +64,7 @@ def build(case: Case, seed: int = 0) -> PixelSNAIL:
         case.text_layers,
         2,
         0.1,
+        case.text,
     )
     network = PixelSNAIL(sizes).eval().requires_grad_(False)
     for parameter in network.parameters():  # zero-initialised parts would hide leaks
@@ -67,6 +73,7 @@ def build(case: Case, seed: int = 0) -> PixelSNAIL:
 
 
 def make_captions(batch: int, seed: int = 1) -> Captions:
+    """Every form has a last axis of `WIDTH`, so that one network's sizes fit any of them."""
     generator = torch.Generator().manual_seed(seed)
     return Captions(
         torch.randn(batch, 5, WIDTH, generator=generator),
@@ -156,15 +163,39 @@ def test_cached_logits_equal_the_full_forwards(case: Case) -> None:
             torch.testing.assert_close(steps.logits(codes, row, column), full[:, :, row, column], atol=1e-4, rtol=0)
 
 
-def test_text_and_context_reach_every_position() -> None:
-    network = build(Case(4, 2, False, 3, 1))
-    codes = random_codes(Case(4, 2, False, 3, 1), 1)
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_and_context_reach_every_position(text: str) -> None:
+    case = Case(4, 2, False, 3, 1, text)
+    network, codes = build(case), random_codes(case, 1)
     captions, context = make_captions(1), torch.zeros(1, 2, 2, dtype=torch.int64)
     base = network(codes, network.condition(captions, context))
     other_text = network(codes, network.condition(make_captions(1, seed=2), context))
     other_context = network(codes, network.condition(captions, context + 1))
     assert (other_text - base).abs().amax(dim=1).min() > 0
     assert (other_context - base).abs().amax(dim=1).min() > 0
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_form_but_the_chosen_one_is_read(text: str) -> None:
+    case = Case(4, 0, True, 3, 1, text)
+    network, codes = build(case), random_codes(case, 2)
+    captions, others = make_captions(2), make_captions(2, seed=2)
+    base = network(codes, network.condition(captions))
+    for form in TEXTS:
+        moved = network(codes, network.condition(captions._replace(**{form: getattr(others, form)})))
+        assert torch.equal(moved, base) == (form != text)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_dropped_caption_is_the_same_none_whatever_it_was(text: str) -> None:
+    case = Case(4, 0, True, 3, 1, text)
+    network, codes = build(case), random_codes(case, 1)
+    captions = make_captions(1)
+    none, other = (network(codes, network.condition(c.drop())) for c in (captions, make_captions(1, seed=2)))
+    torch.testing.assert_close(none, other, atol=1e-5, rtol=0)
+    assert (network(codes, network.condition(captions)) - none).abs().max() > 0.01
+    beside = network(codes.repeat(2, 1, 1), network.condition(captions.beside_none()))
+    torch.testing.assert_close(beside[1:], none, atol=1e-5, rtol=0)
 
 
 def test_masked_tokens_are_not_seen() -> None:
@@ -227,23 +258,27 @@ def test_bits_per_code_of_a_uniform_guess() -> None:
     assert bits_per_code(torch.zeros(2, 8, 3, 3), codes).item() == pytest.approx(3.0)
 
 
-def test_two_captions_are_learnt() -> None:
-    """Two captions, two grids: bits per code go to about 0 with the caption, and stay high with the other's."""
+@pytest.mark.parametrize("text", TEXTS)
+def test_two_captions_are_learnt(text: str) -> None:
+    """Two captions, two grids: bits per code go to about 0 with the caption, to one bit for the whole grid with none,
+    and stay high with the other's."""
     torch.manual_seed(0)
     grids = torch.randint(0, K, (2, 4, 4))
     captions = make_captions(2)
-    batch = CodeBatch(grids.repeat(8, 1, 1), None, Captions(*(torch.cat([form] * 8) for form in captions)))
-    network = PixelSNAIL(PixelSNAILSizes(4, K, WIDTH, 16, 3, 1, 1, 16, True, 0, 0, 1, 2, 0.0))
+    batch = CodeBatch(grids, None, captions)
+    with_and_without = CodeBatch(grids.repeat(2, 1, 1), None, captions.beside_none())
+    network = PixelSNAIL(PixelSNAILSizes(4, K, WIDTH, 16, 3, 1, 1, 16, True, 0, 0, 1, 2, 0.0, text))
     module = PriorModule(network, LevelConfig(), PriorConfig())
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-    for _ in range(150):
+    for _ in range(250):
         optimizer.zero_grad()
-        module._step(batch).backward()
+        module._step(with_and_without).backward()
         optimizer.step()
     assert module._step(batch) < 0.02
-    swapped = batch._replace(captions=batch.captions.shuffle())
+    swapped = batch._replace(captions=captions.shuffle())
     assert module._step(swapped) > 0.3  # only the first code needs the caption: the others follow from it
     conditioning = network.eval().condition(captions)
     drawn = sample(network, conditioning, gumbel_noise([0, 1], 16, K), SamplingOptions(temperature=0))
     assert torch.equal(drawn, grids)
-    assert math.isfinite(module._step(batch._replace(captions=batch.captions.drop())).item())
+    uncaptioned = batch._replace(captions=captions.drop())
+    assert module._step(uncaptioned).item() == pytest.approx(1 / 16, abs=0.02)

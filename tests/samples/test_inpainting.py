@@ -46,8 +46,8 @@ def test_codes_under_the_mask_are_forgotten_and_no_others(workspace: Workspace) 
         assert torch.equal(level[level != UNKNOWN], codes[level != UNKNOWN])
 
 
-def test_only_the_masked_part_is_painted(workspace: Workspace, files: tuple[Path, Path]) -> None:
-    paint = load_text_to_image(workspace)
+def test_only_the_masked_part_is_painted(text_run: list[str], files: tuple[Path, Path]) -> None:
+    paint = load_text_to_image(Workspace(parse_config("samples", text_run)))
     inpainting = read_inpainting(str(files[0]), str(files[1]), 32, PicturesConfig())
     painted = paint(["two ships", "two ships", "a windmill"], seed=3, inpainting=inpainting)
     outside = ~inpainting.repaint.expand_as(painted)
@@ -57,8 +57,8 @@ def test_only_the_masked_part_is_painted(workspace: Workspace, files: tuple[Path
     assert not torch.equal(inside[0], inpainting.image[0, :, 16:, 16:])
 
 
-def test_a_mask_over_everything_paints_the_whole_picture(workspace: Workspace) -> None:
-    paint = load_text_to_image(workspace)
+def test_a_mask_over_everything_paints_the_whole_picture(text_run: list[str]) -> None:
+    paint = load_text_to_image(Workspace(parse_config("samples", text_run)))
     everything = Inpainting(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32, dtype=torch.bool))
     prompts = ["two ships", "a windmill"]
     assert torch.equal(paint(prompts, seed=1, inpainting=everything), paint(prompts, seed=1))

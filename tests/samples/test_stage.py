@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 from stages.__main__ import main, parse_config
+from stages.codes import CodeStore
+from stages.data import load_dataset
 from stages.samples import load_text_to_image
 from stages.samples.grid import labelled_grid
 from stages.samples.stage import slug
@@ -39,8 +41,8 @@ def test_the_grid_has_a_row_for_each_prompt() -> None:
     assert (sheet.max(axis=-1) < 80).sum() > 100  # there is writing
 
 
-def test_pictures_are_the_same_in_any_batch(tiny_run: Path) -> None:
-    paint = load_text_to_image(Workspace(parse_config("samples", ["--config", str(tiny_run)])))
+def test_pictures_are_the_same_in_any_batch(text_run: list[str]) -> None:
+    paint = load_text_to_image(Workspace(parse_config("samples", text_run)))
     prompts = ["two ships", "a candle and a book by a grey wall", "a red ship on a stormy sea at dusk", "a windmill"]
     together = paint(prompts, seed=5)
     assert together.shape == (4, 3, 32, 32)
@@ -48,6 +50,13 @@ def test_pictures_are_the_same_in_any_batch(tiny_run: Path) -> None:
     parts = torch.cat([paint(prompts[:1], seed=5), paint(prompts[1:], seed=5, start=1, batch_size=2)])
     torch.testing.assert_close(parts, together, atol=1e-4, rtol=0)
     assert not torch.equal(paint(prompts[:1], seed=6), together[:1])
+
+
+def test_a_prompt_has_the_codes_that_its_caption_has_in_the_store(tiny_run: Path) -> None:
+    workspace = Workspace(parse_config("samples", ["--config", str(tiny_run)]))
+    store, dataset = CodeStore.open(workspace.directory("codes")), load_dataset(workspace.directory("data"))
+    read = load_text_to_image(workspace).read(dataset.split("test").captions)
+    assert np.array_equal(read.codes.numpy(), store.read("test").text)
 
 
 def test_a_prompt_becomes_a_file_that_carries_it(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
