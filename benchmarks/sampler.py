@@ -1,7 +1,14 @@
-"""The cached sampler against the public loop: the same weights, one forward over rows 0..i for each position (i, j)."""
+"""The cached sampler against the public loop: the same weights, one forward over rows 0..i for each position (i, j).
 
-from collections.abc import Iterator
-from typing import Any
+In the public loop all positions of a row cost the same, and at the larger grids it takes minutes: there one position of
+each row is run and its time multiplied by the row's length. At 8x8 the loop is run as it is.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,47 +16,140 @@ from torch import Tensor
 from benchmarks.timing import compare
 from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
-from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
-from stages.prior.sampler import draw, gumbel_noise, sample
+from stages.prior.drawing import draw, gumbel_noise
+from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
+from stages.prior.sampler import Sampler
 
 OPTIONS = SamplingOptions()
-CASES = (  # side, context side, attention, batch
-    (8, 0, True, 1),
-    (8, 0, True, 32),
-    (16, 8, False, 1),
-    (16, 8, False, 32),
-    (16, 0, True, 1),
-)
+CODES, TEXT_WIDTH, TOKENS = 512, 64, 20
+
+
+class Grid(NamedTuple):
+    """A network of 4 blocks of 4 residual blocks, kernel 5, over such a grid."""
+
+    side: int
+    context_side: int
+    self_attention: bool
+    channels: int = 64
+
+
+GRIDS = (Grid(8, 0, True), Grid(16, 8, False), Grid(16, 0, True), Grid(32, 0, True))
+WIDE = (Grid(8, 0, True, 256), Grid(16, 8, False, 256))
+BATCHES = (1, 8, 32)
+PAIR = (Grid(8, 0, True), Grid(16, 8, False))
+GROWTH = (8, 16, 32, 64)
+
+
+class Task:
+    """A batch of grids to be drawn from an untrained network, which costs what a trained one does."""
+
+    def __init__(self, grid: Grid, batch: int) -> None:
+        torch.manual_seed(0)
+        self.grid, self.batch = grid, batch
+        self.network = PixelSNAIL(_sizes(grid)).eval().requires_grad_(False)
+        self.sampler = Sampler(self.network)
+        context = torch.randint(0, CODES, (batch, grid.context_side, grid.context_side)) if grid.context_side else None
+        mask, codes = torch.ones(batch, TOKENS, dtype=torch.bool), torch.zeros(batch, 8, dtype=torch.int64)
+        captions = Captions(torch.randn(batch, TOKENS, TEXT_WIDTH), mask, torch.randn(batch, TEXT_WIDTH), codes)
+        self.conditioning = self.network.condition(captions, context)
+        self.noise = gumbel_noise(list(range(batch)), grid.side**2, CODES)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What names the case."""
+        return self.grid._asdict() | {"batch": self.batch}
+
+    def sample(self) -> Tensor:
+        """Ours: codes (B,H,W)."""
+        return self.sampler.sample(self.conditioning, self.noise, OPTIONS)
+
+    @torch.inference_mode()
+    def loop(self) -> Tensor:
+        """The public loop: nothing cached but the conditioning; rows below the one being drawn are left out."""
+        side = self.grid.side
+        codes = torch.zeros(self.batch, side, side, dtype=torch.int64)
+        for row in range(side):
+            for column in range(side):
+                codes[:, row, column] = self._loop_position(codes, row, column)
+        return codes
+
+    @torch.inference_mode()
+    def loop_seconds(self) -> float:
+        """What the public loop takes, by one position of each row."""
+        codes, seconds = torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64), 0.0
+        for row in range(self.grid.side):
+            started = time.perf_counter()
+            self._loop_position(codes, row, 0)
+            seconds += (time.perf_counter() - started) * self.grid.side
+        return seconds
+
+    def _loop_position(self, codes: Tensor, row: int, column: int) -> Tensor:
+        """(B,) codes drawn at a position."""
+        context = self.conditioning.context
+        seen = self.conditioning._replace(context=None if context is None else context[:, : row + 1])
+        logits = self.network(codes[:, : row + 1], seen)[:, :, row, column]
+        return draw(logits, self.noise[:, row * self.grid.side + column], OPTIONS)
+
+    @torch.inference_mode()
+    def forward(self) -> Tensor:
+        """One teacher-forced forward of the batch, (B,K,H,W): no sampler of this network can do with much less."""
+        logits: Tensor = self.network(
+            torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64), self.conditioning
+        )
+        return logits
 
 
 def cases() -> Iterator[dict[str, Any]]:
-    """512 codes, channel 64, 4 blocks of 4 residual blocks, kernel 5."""
-    for side, context_side, attention, batch in CASES:
-        torch.manual_seed(0)
-        sizes = PixelSNAILSizes(side, 512, 64, 64, 5, 4, 4, 64, attention, context_side, 3, 1, 4, 0.0, "tokens")
-        network = PixelSNAIL(sizes).eval().requires_grad_(False)
-        context = torch.randint(0, 512, (batch, context_side, context_side)) if context_side else None
-        mask, codes = torch.ones(batch, 20, dtype=torch.bool), torch.zeros(batch, 8, dtype=torch.int64)
-        captions = Captions(torch.randn(batch, 20, 64), mask, torch.randn(batch, 64), codes)
-        conditioning = network.condition(captions, context)
-        noise = gumbel_noise(list(range(batch)), side * side, 512)
-        settings = {"side": side, "context_side": context_side, "self_attention": attention, "batch": batch}
-        yield compare(
-            settings,
-            lambda n=network, c=conditioning, z=noise: sample(n, c, z, OPTIONS),  # type: ignore[misc]
-            lambda n=network, c=conditioning, z=noise: sample_by_rows(n, c, z),  # type: ignore[misc]
-            repeats=1 if side > 8 else 3,
-        )
+    """The public loop at each grid and batch; the published width; a pair of levels; the floor; how time grows."""
+    for grid in GRIDS:
+        for batch in BATCHES:
+            yield _against_loop([Task(grid, batch)])
+    for grid in WIDE:
+        yield _against_loop([Task(grid, 32)])
+    yield _against_loop([Task(grid, 32) for grid in PAIR])
+    for grid in (Grid(16, 8, False), Grid(16, 0, True), Grid(32, 0, True)):
+        task = Task(grid, 32)
+        yield compare(task.settings | {"against": "one teacher-forced forward"}, task.sample, task.forward, repeats=3)
+    for batch in (1, 32):
+        yield from _growth(batch)
 
 
-@torch.inference_mode()
-def sample_by_rows(network: PixelSNAIL, conditioning: Conditioning, noise: Tensor) -> Tensor:
-    """The public loop: nothing cached but the conditioning; rows below the one being drawn are left out."""
-    side = network.sizes.side
-    codes = torch.zeros(len(noise), side, side, dtype=torch.int64)
-    for row in range(side):
-        seen = None if conditioning.context is None else conditioning.context[:, : row + 1]
-        for column in range(side):
-            logits = network(codes[:, : row + 1], conditioning._replace(context=seen))[:, :, row, column]
-            codes[:, row, column] = draw(logits, noise[:, row * side + column], OPTIONS)
-    return codes
+def _against_loop(tasks: list[Task]) -> dict[str, Any]:
+    """Levels one after the other."""
+    settings = tasks[0].settings if len(tasks) == 1 else {"levels": [task.settings for task in tasks]}
+    settings |= {"against": "the public loop"}
+    if len(tasks) == 1 and tasks[0].grid.side == 8:
+        return compare(settings, tasks[0].sample, tasks[0].loop, repeats=3)
+    ours = _seconds(lambda: [task.sample() for task in tasks], repeats=3)
+    reference = sum(task.loop_seconds() for task in tasks)
+    case = {"settings": settings, "ours_s": ours, "reference_s": reference, "ratio": reference / ours, "repeats": 3}
+    return case | {"ours_ms_per_picture": 1e3 * ours / tasks[0].batch}
+
+
+def _growth(batch: int) -> Iterator[dict[str, Any]]:
+    """Seconds at each side, against those at half the side; the exponent of the side with which they grow."""
+    before = math.nan
+    for side in GROWTH:
+        seconds = _seconds(Task(Grid(side, 0, True), batch).sample, repeats=1 if side > 32 else 3)
+        settings = {"side": side, "self_attention": True, "batch": batch, "against": "half the side"}
+        case = {"settings": settings, "ours_s": seconds, "reference_s": before, "ratio": before / seconds}
+        yield case | {"exponent": math.log2(seconds / before)}
+        before = seconds
+
+
+def _seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Median of so many runs after one."""
+    function()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def _sizes(grid: Grid) -> PixelSNAILSizes:
+    c = grid.channels
+    return PixelSNAILSizes(
+        grid.side, CODES, TEXT_WIDTH, c, 5, 4, 4, c, grid.self_attention, grid.context_side, 3, 1, 4, 0.0, "tokens"
+    )

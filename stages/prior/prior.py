@@ -1,5 +1,6 @@
 """Both levels of the prior as later stages use them: captions in, codes out."""
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -7,8 +8,9 @@ from torch import Tensor
 
 from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
+from stages.prior.drawing import gumbel_noise
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
-from stages.prior.sampler import gumbel_noise, sample
+from stages.prior.sampler import Sampler
 from stages.vqvae import Codes
 from stages.weights import load_sizes, load_weights, save_weights
 
@@ -24,6 +26,11 @@ class Prior:
 
     def __init__(self, top: PixelSNAIL, bottom: PixelSNAIL) -> None:
         self.top, self.bottom = top, bottom
+
+    @cached_property
+    def samplers(self) -> dict[PixelSNAIL, Sampler]:
+        """One for each network, whose weights must not change any more."""
+        return {self.top: Sampler(self.top), self.bottom: Sampler(self.bottom)}
 
     @torch.inference_mode()
     def sample(
@@ -59,7 +66,7 @@ class Prior:
     ) -> Tensor:
         noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
         conditioning = condition_rows(network, captions, context, options.guidance_scale)
-        return sample(network, conditioning, noise, options, known)
+        return self.samplers[network].sample(conditioning, noise, options, known)
 
 
 def condition_rows(

@@ -1,0 +1,79 @@
+"""Pictures shared out among the cores; each core draws its own from start to end, a row of the grids at a time."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.config.samples import SamplingOptions
+from stages.prior.compiled.kernels import Rule, draw_row
+from stages.prior.compiled.packing import pack
+from stages.prior.compiled.state import State, start_state
+from stages.prior.drawing import UNKNOWN
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL
+
+
+class CompiledSampler:
+    """Draws from a network on the processor whose weights do not change any more.
+
+    Args:
+        network: in eval mode, float32.
+    """
+
+    def __init__(self, network: PixelSNAIL) -> None:
+        self.network = network
+        self.weights = pack(network)
+
+    @torch.inference_mode()
+    def sample(
+        self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None = None
+    ) -> Tensor:
+        """As `Sampler.sample`.
+
+        Raises:
+            ValueError: rows, positions or codes do not fit together; compiled code does not look.
+        """
+        self._check(conditioning, noise, options, known)
+        side = self.network.sizes.side
+        codes = np.zeros((len(noise), side, side), np.int64)
+        given = np.full_like(codes, UNKNOWN) if known is None else np.ascontiguousarray(known.numpy(), np.int64)
+        gumbel = np.ascontiguousarray(noise.numpy(), np.float32)
+        rule = Rule(float(options.temperature), options.top_k, float(options.top_p), float(options.guidance_scale))
+        shares = np.array_split(np.arange(len(noise)), min(len(noise), torch.get_num_threads()))
+        states = [start_state(self.network, self.weights, _take(conditioning, rows, len(noise))) for rows in shares]
+        stopped = threading.Event()
+
+        def draw_share(rows: np.ndarray, state: State) -> None:
+            mine = slice(rows[0], rows[-1] + 1)
+            for row in range(side):
+                if not stopped.is_set():
+                    draw_row(self.weights, state, rule, gumbel[mine], given[mine], codes[mine], row)
+
+        with ThreadPoolExecutor(len(shares)) as pool:
+            try:
+                list(pool.map(draw_share, shares, states))
+            finally:
+                stopped.set()  # on Ctrl-C the others end with the row that they are at
+        return torch.from_numpy(codes)
+
+    def _check(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None) -> None:
+        sizes, batch = self.network.sizes, len(noise)
+        if noise.shape[1:] != (sizes.side**2, sizes.codebook_size) or not batch:
+            raise ValueError(
+                f"noise must be (B,{sizes.side**2},{sizes.codebook_size}) with B at least 1, got {tuple(noise.shape)}"
+            )
+        rows = batch if options.guidance_scale == 1 else 2 * batch
+        if conditioning.batch_size != rows:
+            raise ValueError(f"conditioning must be of {rows} rows, got {conditioning.batch_size}")
+        if known is not None and known.shape != (batch, sizes.side, sizes.side):
+            raise ValueError(f"known must be ({batch},{sizes.side},{sizes.side}), got {tuple(known.shape)}")
+        if known is not None and not ((known >= UNKNOWN) & (known < sizes.codebook_size)).all():
+            raise ValueError(f"known codes must be in [0,{sizes.codebook_size}), or {UNKNOWN} where one is drawn")
+
+
+def _take(conditioning: Conditioning, rows: np.ndarray, batch: int) -> Conditioning:
+    """Of these rows of a batch; with guidance, behind them the same without caption."""
+    chosen = torch.from_numpy(np.concatenate([start + rows for start in range(0, conditioning.batch_size, batch)]))
+    return Conditioning(*(None if form is None else form[chosen] for form in conditioning))

@@ -1,0 +1,116 @@
+"""What the compiled sampler remembers of the pictures that it draws."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from stages.prior.compiled.packing import PANEL, Convs, Weights, as_array, padded, stack
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL
+
+
+class Layers(NamedTuple):
+    """What the convolutions of one shape remember of B rows."""
+
+    rows: np.ndarray
+    """(L, reach + 1, B (W + 2 reach) I): the inputs of this grid row and of those above, in turn; zeros at the ends."""
+    sums: np.ndarray
+    """(L, B W panels PANEL): of this grid row, the share of the rows above and, at a position reached, the output."""
+
+
+class State(NamedTuple):
+    """B rows while they are drawn; with guidance, the captioned ones and behind them the same uncaptioned."""
+
+    batch: int
+    start: Layers
+    conv_in: Layers
+    conv_out: Layers
+    keys: np.ndarray
+    """(A, B, heads, d, N) of self-attention."""
+    values: np.ndarray
+    """(A, B, heads, d, N)."""
+    visible: np.ndarray
+    """(N,) zeros: self-attention sees every position that it has reached."""
+    text_keys: np.ndarray
+    """(A, B, heads, d, T)."""
+    text_values: np.ndarray
+    """(A, B, heads, d, T)."""
+    text_visible: np.ndarray
+    """(B,T) 0 for a token, minus infinity for none."""
+    context: np.ndarray
+    """(B, H, W C); of no rows on the top level."""
+    gates: np.ndarray
+    """(L, B panels PANEL) what the pooled text adds to a gated unit; of no layers where it is not pooled."""
+    x: np.ndarray
+    """(B C,) what runs through the layers."""
+    normed: np.ndarray
+    """(B C,)."""
+    projected: np.ndarray
+    """(B panels PANEL,), wide enough for queries, keys and values."""
+    attended: np.ndarray
+    """(B C,)."""
+    scores: np.ndarray
+    """(N or T, whichever is more)."""
+    logits: np.ndarray
+    """(B panels PANEL,)."""
+
+
+def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditioning) -> State:
+    sizes, batch = network.sizes, conditioning.batch_size
+    side, c, heads = sizes.side, sizes.channels, sizes.heads
+    attention = (len(weights.self_attention.norm), batch, heads, c // heads, side * side)
+    text_keys, text_values, text_visible = _text(network, conditioning)
+    widest = max(weights.self_attention.project.shape[1], weights.text_attention.project.shape[1]) * PANEL
+
+    def layers(convs: Convs, width: int) -> Layers:
+        count, reach = convs.upper.shape[:2]
+        rows = _zeros(count, reach + 1, batch * (side + 2 * reach) * width)
+        return Layers(rows, _zeros(count, batch * side * convs.bias.shape[1]))
+
+    return State(
+        batch=batch,
+        start=layers(weights.start, c),
+        conv_in=layers(weights.conv_in, c),
+        conv_out=layers(weights.conv_out, sizes.residual_channels),
+        keys=_zeros(*attention),
+        values=_zeros(*attention),
+        visible=_zeros(side * side),
+        text_keys=text_keys,
+        text_values=text_values,
+        text_visible=text_visible,
+        context=_zeros(0, 0, 0) if conditioning.context is None else as_array(conditioning.context.flatten(2)),
+        gates=_gates(network, conditioning),
+        x=_zeros(batch * c),
+        normed=_zeros(batch * c),
+        projected=_zeros(batch * widest),
+        attended=_zeros(batch * c),
+        scores=_zeros(max(side * side, text_keys.shape[-1])),
+        logits=_zeros(batch * len(weights.out_bias)),
+    )
+
+
+def _text(network: PixelSNAIL, conditioning: Conditioning) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keys and values (A,B,heads,d,T) of the cross-attention; 0 where there is a token, minus infinity elsewhere."""
+    text, mask = conditioning.text, conditioning.text_mask
+    if text is None or mask is None:
+        return _zeros(0, 0, 0, 0, 0), _zeros(0, 0, 0, 0, 0), _zeros(0, 0)
+    pairs = [block.text_attention.key_value(text) for block in network.blocks]  # type: ignore[union-attr,operator]
+    keys, values = (torch.stack(each).transpose(-1, -2) for each in zip(*pairs, strict=True))
+    return as_array(keys), as_array(values), as_array(torch.zeros(mask.shape).masked_fill(~mask, -math.inf))
+
+
+def _gates(network: PixelSNAIL, conditioning: Conditioning) -> np.ndarray:
+    if conditioning.gate is None:
+        return _zeros(0, 0)
+    return stack(
+        [
+            padded(layer.from_text(conditioning.gate)).flatten()
+            for block in network.blocks
+            for layer in block.residual_blocks  # type: ignore[union-attr]
+        ]
+    )
+
+
+def _zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)

@@ -1,0 +1,85 @@
+"""Small networks of every kind, and what they are given."""
+
+from typing import NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from stages.config.prior import TextForm
+from stages.prior.captions import Captions
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
+
+K, WIDTH = 11, 12
+TEXTS = get_args(TextForm)
+
+
+class Case(NamedTuple):
+    side: int
+    context_side: int
+    self_attention: bool
+    kernel: int
+    text_layers: int
+    text: str = "tokens"
+
+
+CASES = [
+    Case(*shape, text=text)
+    for text in TEXTS
+    for shape in (
+        (4, 0, True, 3, 1),
+        (5, 0, False, 5, 0),
+        (6, 3, True, 5, 1),
+        (8, 4, False, 3, 2),
+        (8, 2, True, 3, 1),
+        (1, 0, True, 3, 1),
+    )
+]
+
+
+def build(case: Case, seed: int = 0) -> PixelSNAIL:
+    torch.manual_seed(seed)
+    sizes = PixelSNAILSizes(
+        case.side,
+        K,
+        WIDTH,
+        16,
+        case.kernel,
+        2,
+        2,
+        8,
+        case.self_attention,
+        case.context_side,
+        1,
+        case.text_layers,
+        2,
+        0.1,
+        case.text,
+    )
+    network = PixelSNAIL(sizes).eval().requires_grad_(False)
+    for parameter in network.parameters():  # zero-initialised parts would hide leaks
+        parameter.add_(0.2 * torch.randn(parameter.shape))
+    return network
+
+
+def make_captions(batch: int, seed: int = 1) -> Captions:
+    """Every form has a last axis of `WIDTH`, so that one network's sizes fit any of them."""
+    generator = torch.Generator().manual_seed(seed)
+    return Captions(
+        torch.randn(batch, 5, WIDTH, generator=generator),
+        torch.ones(batch, 5, dtype=torch.bool),
+        torch.nn.functional.normalize(torch.randn(batch, WIDTH, generator=generator), dim=-1),
+        torch.randint(0, K, (batch, WIDTH), generator=generator),
+    )
+
+
+def condition(network: PixelSNAIL, batch: int, seed: int = 1) -> Conditioning:
+    generator = torch.Generator().manual_seed(seed)
+    captions = make_captions(batch, seed)
+    lengths = torch.randint(0, 6, (batch, 1), generator=generator)  # some rows without any caption
+    side = network.sizes.context_side
+    context = torch.randint(0, K, (batch, side, side), generator=generator) if side else None
+    return network.condition(captions._replace(mask=torch.arange(5) < lengths), context)
+
+
+def random_codes(case: Case, batch: int) -> Tensor:
+    return torch.randint(0, K, (batch, case.side, case.side), generator=torch.Generator().manual_seed(2))

@@ -1,0 +1,178 @@
+"""Both samplers that compute each position once draw the codes of the full forward, whatever the sizes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numba import njit
+from torch import Tensor
+
+from stages.config.samples import SamplingOptions
+from stages.prior.cached import CachedForward
+from stages.prior.compiled import CompiledSampler, kernels
+from stages.prior.compiled.packing import Weights, pack
+from stages.prior.compiled.state import State, start_state
+from stages.prior.drawing import UNKNOWN, gumbel_noise
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
+from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
+from tests.prior.networks import CASES, TEXTS, WIDTH, Case, K, build, condition, make_captions, random_codes
+
+Sampling = Callable[..., Tensor]
+
+
+def sample_compiled(network: PixelSNAIL, *args: Tensor | Conditioning | SamplingOptions | None) -> Tensor:
+    return CompiledSampler(network).sample(*args)  # type: ignore[arg-type]
+
+
+SAMPLERS = (sample_compiled, sample_by_cached_forward)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        SamplingOptions(),
+        SamplingOptions(temperature=0.7, top_k=5, guidance_scale=2.5),
+        SamplingOptions(top_p=0.8, guidance_scale=0.0),
+        SamplingOptions(temperature=0),
+    ],
+)
+def test_cached_codes_equal_the_full_forwards(case: Case, batch: int, options: SamplingOptions) -> None:
+    network = build(case)
+    conditioning = condition(network, batch if options.guidance_scale == 1 else 2 * batch)
+    noise = gumbel_noise(list(range(batch)), case.side**2, K)
+    full = sample_by_full_forward(network, conditioning, noise, options)
+    for sample in SAMPLERS:
+        assert torch.equal(sample(network, conditioning, noise, options), full)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.side > 1])
+@pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(top_p=0.9, guidance_scale=2.0)])
+@pytest.mark.parametrize("sample", SAMPLERS)
+def test_known_codes_are_kept_and_looked_at(case: Case, options: SamplingOptions, sample: Sampling) -> None:
+    network, batch = build(case), 3
+    conditioning = condition(network, batch if options.guidance_scale == 1 else 2 * batch)
+    noise = gumbel_noise(list(range(batch)), case.side**2, K)
+    known = random_codes(case, batch)
+    known[:, 1:3, 1:] = UNKNOWN
+    drawn = sample(network, conditioning, noise, options, known)
+    assert torch.equal(drawn[known != UNKNOWN], known[known != UNKNOWN])
+    assert torch.equal(drawn, sample_by_full_forward(network, conditioning, noise, options, known))
+    everything = sample(network, conditioning, noise, options, torch.full_like(known, UNKNOWN))
+    assert torch.equal(everything, sample(network, conditioning, noise, options))
+    known[:, 0] = (known[:, 0] + 1) % K  # what lies above changes what is drawn
+    others = sample(network, conditioning, noise, options, known)
+    assert not torch.equal(drawn[:, 1:3, 1:], others[:, 1:3, 1:])
+
+
+@njit
+def logits_of_each_position(weights: Weights, state: State, codes: np.ndarray) -> np.ndarray:
+    """What the compiled sampler computes while it draws, (B,H,W,K), for codes (B,H,W)."""
+    batch, side = codes.shape[:2]
+    count = len(weights.embedding)
+    logits = np.zeros((batch, side, side, count), np.float32)
+    for row in range(side):
+        kernels._begin_rows(weights, state, row)
+        for column in range(side):
+            kernels._forward(weights, state, row, column)
+            logits[:, row, column] = state.logits.reshape(batch, -1)[:, :count]
+            kernels._remember_codes(weights, state, codes, row, column)
+    return logits
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_equal_the_full_forwards(case: Case) -> None:
+    network, codes = build(case), random_codes(case, 3)
+    conditioning = condition(network, 3)
+    full = network(codes, conditioning).movedim(1, -1)
+    steps, weights = CachedForward(network, conditioning), pack(network)
+    for row in range(case.side):
+        for column in range(case.side):
+            torch.testing.assert_close(steps.logits(codes, row, column), full[:, row, column], atol=1e-4, rtol=0)
+    state = start_state(network, weights, conditioning)
+    logits = torch.from_numpy(logits_of_each_position(weights, state, codes.numpy()))
+    torch.testing.assert_close(logits, full, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_codes_are_exact_for_sizes_drawn_by_chance(seed: int) -> None:
+    """Widths that fill no panel, one head or many, any kernel, any number of rows."""
+    chance = np.random.default_rng(seed)
+    heads, scale = int(chance.choice([1, 2, 3])), int(chance.choice([1, 2]))
+    side = scale * int(chance.integers(2, 6))
+    sizes = PixelSNAILSizes(
+        side=side,
+        codebook_size=int(chance.integers(2, 150)),
+        text_width=WIDTH,
+        channels=heads * int(chance.integers(3, 40)),
+        kernel=int(chance.choice([3, 5, 7])),
+        blocks=int(chance.integers(1, 3)),
+        residual_blocks=int(chance.integers(1, 3)),
+        residual_channels=int(chance.integers(1, 90)),
+        self_attention=bool(chance.integers(2)),
+        context_side=int(chance.choice([0, side // scale])),
+        context_blocks=1,
+        text_layers=1,
+        heads=heads,
+        dropout=0.0,
+        text=str(chance.choice(TEXTS)),
+    )
+    torch.manual_seed(seed)
+    network = PixelSNAIL(sizes).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape))
+    batch, guidance = int(chance.integers(1, 8)), float(chance.choice([1, 2]))
+    captions = make_captions(batch)
+    captions = captions._replace(codes=captions.codes % sizes.codebook_size)
+    context = torch.randint(0, sizes.codebook_size, (batch, sizes.context_side, sizes.context_side))
+    if guidance != 1:
+        captions, context = captions.beside_none(), context.repeat(2, 1, 1)
+    conditioning = network.condition(captions, context if sizes.context_side else None)
+    noise = gumbel_noise(list(range(batch)), side * side, sizes.codebook_size)
+    options = SamplingOptions(float(chance.choice([0.5, 1])), int(chance.choice([0, 9])), 0.9, guidance)
+    full = sample_by_full_forward(network, conditioning, noise, options)
+    for sample in SAMPLERS:
+        assert torch.equal(sample(network, conditioning, noise, options), full)
+
+
+def test_a_picture_is_the_same_whatever_the_batch_and_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(6, 0, True, 5, 1)
+    network, captions = build(case), make_captions(7)
+    noise = gumbel_noise(list(range(7)), case.side**2, K)
+    sampler = Sampler(network)
+    together = sampler.sample(network.condition(captions), noise, SamplingOptions())
+    for cores in (1, 3, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        assert torch.equal(sampler.sample(network.condition(captions), noise, SamplingOptions()), together)
+    for row in range(7):
+        alone = network.condition(type(captions)(*(form[row : row + 1] for form in captions)))
+        assert torch.equal(sampler.sample(alone, noise[row : row + 1], SamplingOptions()), together[row : row + 1])
+
+
+def test_what_is_not_float32_is_drawn_by_torch() -> None:
+    network = build(Case(4, 0, True, 3, 1)).double()
+    captions = make_captions(2)
+    conditioning = network.condition(captions._replace(tokens=captions.tokens.double()))
+    noise = gumbel_noise([0, 1], 16, K).double()
+    sampler = Sampler(network)
+    assert sampler.compiled is None
+    drawn = sampler.sample(conditioning, noise, SamplingOptions())
+    assert torch.equal(drawn, sample_by_full_forward(network, conditioning, noise, SamplingOptions()))
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    case = Case(4, 0, True, 3, 1)
+    network = build(case)
+    sampler, noise, two = CompiledSampler(network), gumbel_noise([0, 1], 16, K), condition(network, 2)
+    for wrong in (noise[:, :-1], noise[..., :-1], noise[:0]):
+        with pytest.raises(ValueError, match=r"noise must be \(B,16,11\)"):
+            sampler.sample(two, wrong, SamplingOptions())
+    with pytest.raises(ValueError, match="conditioning must be of 4 rows, got 2"):
+        sampler.sample(two, noise, SamplingOptions(guidance_scale=2))
+    with pytest.raises(ValueError, match=r"known must be \(2,4,4\)"):
+        sampler.sample(two, noise, SamplingOptions(), random_codes(case, 1))
+    for code in (-2, K):
+        with pytest.raises(ValueError, match=r"known codes must be in \[0,11\)"):
+            sampler.sample(two, noise, SamplingOptions(), torch.full((2, 4, 4), code))
