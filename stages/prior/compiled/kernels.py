@@ -26,7 +26,7 @@ LINES = 4
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
-    "fastmath": {"reassoc", "contract", "nsz", "arcp"},  # sums in any order; infinities stay what they are
+    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan"},  # sums in any order; infinities stay what they are
 }
 F = TypeVar("F", bound=Callable[..., Any])
 _njit: Any = njit  # its types know neither all options nor that what it returns is called like what it is given
@@ -50,18 +50,20 @@ def whole(function: F) -> F:
 def _tile(lines: int) -> Callable[..., None]:
     """out[line, :PANEL] += x[line, :depth] @ weight[:depth, :PANEL] for so many lines, the sums kept in registers.
 
-    Lines of x and out are `x_stride` and `out_stride` floats apart. In LLVM's own words, because no loop that numba
-    compiles keeps its sums in vector registers.
+    Lines of x, weight and out are as many floats apart as their strides. In LLVM's own words, because no loop that
+    numba compiles keeps its sums in vector registers.
     """
     vector = ir.VectorType(ir.FloatType(), PANEL)
     undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
     everywhere = ir.Constant(ir.VectorType(ir.IntType(32), PANEL), [0] * PANEL)
 
     @intrinsic
-    def tile(_: Any, x: Any, x_stride: Any, depth: Any, weight: Any, out: Any, out_stride: Any) -> Any:
+    def tile(
+        _: Any, x: Any, x_stride: Any, depth: Any, weight: Any, weight_stride: Any, out: Any, out_stride: Any
+    ) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            start = [context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3, 4)]
-            x_stride, depth, out_stride = args[1], args[2], args[5]
+            start = [context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3, 5)]
+            x_stride, depth, weight_stride, out_stride = (args[i] for i in (1, 2, 4, 6))
 
             def element(base: Any, *offsets: Any) -> Any:
                 for offset in offsets:
@@ -79,8 +81,8 @@ def _tile(lines: int) -> Callable[..., None]:
             for place, total in zip(places, sums, strict=True):
                 builder.store(builder.load(place, align=4), total)
             with cgutils.for_range(builder, depth) as loop:
-                panel_row = builder.mul(loop.index, ir.Constant(loop.index.type, PANEL))
-                row = builder.load(as_vector(element(start[1], panel_row)), align=4)
+                place = builder.mul(loop.index, weight_stride)
+                row = builder.load(as_vector(element(start[1], place)), align=4)
                 for line, total in enumerate(sums):
                     value = builder.load(element(start[0], times(x_stride, line), loop.index))
                     spread = builder.shuffle_vector(
@@ -92,7 +94,7 @@ def _tile(lines: int) -> Callable[..., None]:
                 builder.store(builder.load(total), place, align=4)
             return context.get_dummy_value()
 
-        return types.void(x, types.intp, types.intp, weight, out, types.intp), build
+        return types.void(x, types.intp, types.intp, weight, types.intp, out, types.intp), build
 
     return tile
 
@@ -109,11 +111,11 @@ def _multiply_add(
         columns, line = out[panel * PANEL :], 0
         while line + LINES <= lines:
             first = x[line * x_stride :]
-            _some_lines(first, x_stride, depth, weight[panel], columns[line * out_stride :], out_stride)
+            _some_lines(first, x_stride, depth, weight[panel], PANEL, columns[line * out_stride :], out_stride)
             line += LINES
         while line < lines:
             first = x[line * x_stride :]
-            _one_line(first, x_stride, depth, weight[panel], columns[line * out_stride :], out_stride)
+            _one_line(first, x_stride, depth, weight[panel], PANEL, columns[line * out_stride :], out_stride)
             line += 1
 
 
@@ -245,16 +247,20 @@ def _project(norm: np.ndarray, weight: np.ndarray, state: State, batch: int) -> 
 def _attend(
     query: np.ndarray, keys: np.ndarray, values: np.ndarray, visible: np.ndarray, scores: np.ndarray, out: np.ndarray
 ) -> None:
-    """One head's attention: query (d,) over keys and values (d,n), of which `visible` (n,) is 0 where seen."""
+    """One head's attention: query (d,), which is changed, over the first n of keys and values (d,N).
+
+    Args:
+        visible: (n,) 0 where a position is seen, minus infinity elsewhere; n is a multiple of `PANEL`.
+        scores: room for (n,).
+        out: (d,) and more.
+    """
     d, n = len(query), len(visible)
-    scale = _ONE / np.sqrt(np.float32(d))
-    _copy(visible, scores)
     for i in range(d):
-        value, key = query[i] * scale, keys[i]
-        for j in range(n):
-            scores[j] += value * key[j]
-    highest = _highest_of(scores[:n])
-    total = np.float32(0)
+        query[i] /= np.sqrt(np.float32(d))
+    _copy(visible, scores)
+    for start in range(0, n, PANEL):
+        _one_line(query, 0, d, keys[0, start:], keys.shape[1], scores[start:], 0)
+    highest, total = _highest_of(scores[:n]), np.float32(0)
     for j in range(n):
         scores[j] = _exp(scores[j] - highest)
         total += scores[j]
@@ -290,6 +296,8 @@ def _self_attention(weights: Weights, state: State, block: int, batch: int, posi
     _project(attention.norm[block], attention.project[block], state, batch)
     c, width = attention.norm.shape[1], len(state.projected) // batch
     heads, d = state.keys.shape[2:4]
+    state.visible[position] = 0
+    reached = (position // PANEL + 1) * PANEL
     for b in range(batch):
         projected = state.projected[b * width : (b + 1) * width]
         for head in range(heads):
@@ -298,7 +306,7 @@ def _self_attention(weights: Weights, state: State, block: int, batch: int, posi
                 keys[i, position] = projected[c + head * d + i]
                 values[i, position] = projected[2 * c + head * d + i]
             query, out = projected[head * d : (head + 1) * d], state.attended[b * c + head * d :]
-            _attend(query, keys, values, state.visible[: position + 1], state.scores, out)
+            _attend(query, keys, values, state.visible[:reached], state.scores, out)
     _add_attended(attention, state, block, batch)
 
 

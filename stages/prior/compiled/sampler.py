@@ -10,9 +10,13 @@ from torch import Tensor
 from stages.config.samples import SamplingOptions
 from stages.prior.compiled.kernels import Rule, draw_row
 from stages.prior.compiled.packing import pack
-from stages.prior.compiled.state import State, start_state
+from stages.prior.compiled.state import start_state
 from stages.prior.drawing import UNKNOWN
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
+
+CACHE_BYTES = 8 * 2**20
+"""A core's share of the processor's last cache, roughly."""
+LEAST_ROWS = 4
 
 
 class CompiledSampler:
@@ -41,22 +45,34 @@ class CompiledSampler:
         given = np.full_like(codes, UNKNOWN) if known is None else np.ascontiguousarray(known.numpy(), np.int64)
         gumbel = np.ascontiguousarray(noise.numpy(), np.float32)
         rule = Rule(float(options.temperature), options.top_k, float(options.top_p), float(options.guidance_scale))
-        shares = np.array_split(np.arange(len(noise)), min(len(noise), torch.get_num_threads()))
-        states = [start_state(self.network, self.weights, _take(conditioning, rows, len(noise))) for rows in shares]
+        cores = min(len(noise), torch.get_num_threads())
+        turns = cores * self._turns(conditioning.batch_size // cores)
+        shares = np.array_split(np.arange(len(noise)), min(len(noise), turns))
         stopped = threading.Event()
 
-        def draw_share(rows: np.ndarray, state: State) -> None:
+        @torch.inference_mode()
+        def draw_share(rows: np.ndarray) -> None:
+            state = start_state(self.network, self.weights, _take(conditioning, rows, len(noise)))
             mine = slice(rows[0], rows[-1] + 1)
             for row in range(side):
                 if not stopped.is_set():
                     draw_row(self.weights, state, rule, gumbel[mine], given[mine], codes[mine], row)
 
-        with ThreadPoolExecutor(len(shares)) as pool:
+        with ThreadPoolExecutor(cores) as pool:
             try:
-                list(pool.map(draw_share, shares, states))
+                list(pool.map(draw_share, shares))
             finally:
                 stopped.set()  # on Ctrl-C the others end with the row that they are at
         return torch.from_numpy(codes)
+
+    def _turns(self, rows: int) -> int:
+        """In how many turns a core draws so many rows: what self-attention remembers of a turn's should fit its cache.
+
+        With fewer rows at once the weights are read more often, so that there is a least number.
+        """
+        sizes = self.network.sizes
+        bytes_a_row = 8 * sizes.side**2 * sizes.channels * len(self.weights.self_attention.norm)
+        return max(1, rows // max(LEAST_ROWS, CACHE_BYTES // max(bytes_a_row, 1)))
 
     def _check(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None) -> None:
         sizes, batch = self.network.sizes, len(noise)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from stages.prior.compiled.packing import PANEL, Convs, Weights, as_array, padded, stack
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
@@ -27,13 +28,13 @@ class State(NamedTuple):
     conv_in: Layers
     conv_out: Layers
     keys: np.ndarray
-    """(A, B, heads, d, N) of self-attention."""
+    """(A, B, heads, d, N) of self-attention, N being the positions, rounded up to full panels."""
     values: np.ndarray
     """(A, B, heads, d, N)."""
     visible: np.ndarray
-    """(N,) zeros: self-attention sees every position that it has reached."""
+    """(N,) 0 for a position that is reached, minus infinity for the others."""
     text_keys: np.ndarray
-    """(A, B, heads, d, T)."""
+    """(A, B, heads, d, T), T being the tokens, rounded up to full panels."""
     text_values: np.ndarray
     """(A, B, heads, d, T)."""
     text_visible: np.ndarray
@@ -59,7 +60,7 @@ class State(NamedTuple):
 def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditioning) -> State:
     sizes, batch = network.sizes, conditioning.batch_size
     side, c, heads = sizes.side, sizes.channels, sizes.heads
-    attention = (len(weights.self_attention.norm), batch, heads, c // heads, side * side)
+    attention = (len(weights.self_attention.norm), batch, heads, c // heads, side * side + -(side * side) % PANEL)
     text_keys, text_values, text_visible = _text(network, conditioning)
     widest = max(weights.self_attention.project.shape[1], weights.text_attention.project.shape[1]) * PANEL
 
@@ -75,7 +76,7 @@ def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditionin
         conv_out=layers(weights.conv_out, sizes.residual_channels),
         keys=_zeros(*attention),
         values=_zeros(*attention),
-        visible=_zeros(side * side),
+        visible=np.full(attention[-1], -np.inf, np.float32),
         text_keys=text_keys,
         text_values=text_values,
         text_visible=text_visible,
@@ -85,7 +86,7 @@ def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditionin
         normed=_zeros(batch * c),
         projected=_zeros(batch * widest),
         attended=_zeros(batch * c),
-        scores=_zeros(max(side * side, text_keys.shape[-1])),
+        scores=_zeros(max(attention[-1], text_keys.shape[-1])),
         logits=_zeros(batch * len(weights.out_bias)),
     )
 
@@ -97,7 +98,9 @@ def _text(network: PixelSNAIL, conditioning: Conditioning) -> tuple[np.ndarray, 
         return _zeros(0, 0, 0, 0, 0), _zeros(0, 0, 0, 0, 0), _zeros(0, 0)
     pairs = [block.text_attention.key_value(text) for block in network.blocks]  # type: ignore[union-attr,operator]
     keys, values = (torch.stack(each).transpose(-1, -2) for each in zip(*pairs, strict=True))
-    return as_array(keys), as_array(values), as_array(torch.zeros(mask.shape).masked_fill(~mask, -math.inf))
+    visible = torch.zeros(mask.shape).masked_fill(~mask, -math.inf)
+    behind = (0, -mask.shape[1] % PANEL)
+    return as_array(padded(keys)), as_array(padded(values)), as_array(F.pad(visible, behind, value=-math.inf))
 
 
 def _gates(network: PixelSNAIL, conditioning: Conditioning) -> np.ndarray:
