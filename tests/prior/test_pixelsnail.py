@@ -76,6 +76,15 @@ def test_masked_tokens_are_not_seen() -> None:
         torch.testing.assert_close(network(codes, network.condition(same)), base, atol=1e-5, rtol=0)
 
 
+def test_text_codes_mean_something_by_their_places() -> None:
+    case = Case(4, 0, True, 3, 1, "codes")
+    network, codes, captions = build(case), random_codes(case, 1), make_captions(1)
+    base, reversed_order = (
+        network(codes, network.condition(c)) for c in (captions, captions._replace(codes=captions.codes.flip(1)))
+    )
+    assert (reversed_order - base).abs().max() > 0.01
+
+
 def test_bits_per_code_of_a_uniform_guess() -> None:
     codes = torch.randint(0, 8, (2, 3, 3))
     assert bits_per_code(torch.zeros(2, 8, 3, 3), codes).item() == pytest.approx(3.0)
