@@ -9,7 +9,7 @@ STAGES := data blip vqvae codes prior diffusion evaluation latents report
 
 export PROMPT
 .DEFAULT_GOAL := help
-.PHONY: help setup all demo samples weights test lint bench clean $(STAGES)
+.PHONY: help setup all demo samples weights compare test lint bench clean $(STAGES)
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
@@ -47,6 +47,9 @@ samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"
 
 weights: $(READY) ## fetch the pretrained checkpoints that CONFIG names
 	@$(RUN) weights --config $(CONFIG) $(ARGS)
+
+compare: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
+	@$(VENV)/bin/python -m benchmarks.text --config $(CONFIG) $(ARGS)
 
 test: $(READY) ## the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
