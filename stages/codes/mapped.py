@@ -2,8 +2,10 @@
 
 import os
 import threading
+import weakref
+from functools import partial
 from pathlib import Path
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple
 
 import lmdb
 import numpy as np
@@ -54,10 +56,6 @@ class MappedFile:
             # What LMDB hands out is good for the transaction, in case of writers; here it is for as long as the map
             return None if raw is None else np.asarray(_Bytes(self, raw))
 
-    def __del__(self) -> None:
-        if hasattr(self, "environment"):
-            self.environment.close()  # LMDB's own finaliser does not, in a fork, and then refuses to open it anew
-
 
 class _Bytes:
     """What numpy makes an array of; the array holds this object, and so the map."""
@@ -67,8 +65,18 @@ class _Bytes:
         self.__array_interface__ = np.frombuffer(raw, dtype=np.uint8).__array_interface__
 
 
-_mapped: WeakValueDictionary[tuple[int, int], MappedFile] = WeakValueDictionary()
-_mapping = threading.Lock()
+class _Opened(NamedTuple):
+    """A file that is mapped, or that nobody looks at any more and is about to be closed."""
+
+    file: weakref.ref[MappedFile]
+    environment: Any
+    """LMDB's, to be closed when the file is gone: LMDB's own finaliser does not in a fork, and then refuses to open the
+    file anew."""
+
+
+_Inode = tuple[int, int]  # its device before it
+_opened: dict[_Inode, _Opened] = {}
+_opening = threading.RLock()  # the garbage collector may drop a file while its own thread opens one
 
 
 def open_mapped(path: Path, remedy: str) -> MappedFile:
@@ -85,17 +93,33 @@ def open_mapped(path: Path, remedy: str) -> MappedFile:
         status = os.stat(path)
     except OSError as error:
         raise StageError(f"{path} is not a store of codes ({error.strerror}); run: {remedy}") from None
-    with _mapping:
-        mapped = _mapped.get((status.st_dev, status.st_ino))
+    inode = status.st_dev, status.st_ino
+    with _opening:
+        opened = _opened.get(inode)
+        mapped = None if opened is None else opened.file()
         if mapped is None:
-            mapped = _mapped[status.st_dev, status.st_ino] = MappedFile(path, remedy)
+            if opened is not None:  # dropped by another thread that has not come to `_close` yet
+                opened.environment.close()
+            mapped = MappedFile(path, remedy)
+            _opened[inode] = _Opened(weakref.ref(mapped, partial(_close, inode)), mapped.environment)
         return mapped
+
+
+def _close(inode: _Inode, file: weakref.ref[MappedFile]) -> None:
+    """Closes a file that nobody looks at any more, unless `open_mapped` has done so to open it anew.
+
+    Called when the last reference is gone for good. A `__del__` is called before: while it closes the file, another
+    thread can still get at it by a weak reference.
+    """
+    with _opening:
+        if inode in _opened and _opened[inode].file is file:
+            _opened.pop(inode).environment.close()
 
 
 def _renew_lock() -> None:
     """Another thread may have held it when this process was forked."""
-    global _mapping
-    _mapping = threading.Lock()
+    global _opening
+    _opening = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
+import threading
 import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -207,6 +209,38 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(read, range(64)))
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_threads_that_open_and_drop_one_store_at_once(tmp_path: Path, collected: bool) -> None:
+    written = records(23)
+    write(tmp_path, {"train": written})
+    together = threading.Barrier(4)
+
+    def read(seed: int) -> bool:
+        number = seed % 23
+        good = True
+        for _ in range(300):
+            together.wait(60)  # so that all of them have dropped it, or are about to, when all of them open it
+            row = CodeStore.open(tmp_path).rows("train")[number]
+            good &= np.array_equal(row["text"], written.text[number])
+            if collected:
+                knot: list[object] = [row]
+                knot.append(knot)  # for the garbage collector, which comes when it likes, while a file is opened too
+                del knot
+            del row
+            good &= len(CodeStore.open(tmp_path).about("train", [number])) == 1
+        return good
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(read, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    gc.collect()
+    assert str((tmp_path / "lmdb" / "data.mdb").resolve()) not in Path("/proc/self/maps").read_text()
 
 
 def test_a_writer_that_is_killed_leaves_whole_transactions_and_no_schema(tmp_path: Path) -> None:
