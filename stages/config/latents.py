@@ -30,8 +30,11 @@ class LatentsConfig:
             raise ValueError("latents.split must be the name of a split, got ''")
         if not self.perplexities or not all(0 < value < float("inf") for value in self.perplexities):
             raise ValueError(f"latents.perplexities must be one or more positive numbers, got {self.perplexities}")
-        if len(set(self.perplexities)) != len(self.perplexities):
-            raise ValueError(f"latents.perplexities names a perplexity twice, got {self.perplexities}")
+        if len(set(map(write_perplexity, self.perplexities))) != len(self.perplexities):
+            raise ValueError(
+                "latents.perplexities must differ in their first three digits, by which their columns are named, got "
+                f"{self.perplexities}"
+            )
         if self.max_points < 2:
             raise ValueError(f"latents.max_points must be at least 2, got {self.max_points}")
         if self.neighbours < 1:
@@ -44,3 +47,8 @@ class LatentsConfig:
             raise ValueError(f"latents.heatmap_codes must be in [2, 256], got {self.heatmap_codes}")
         if not 1 <= self.sheet_codes <= 128:
             raise ValueError(f"latents.sheet_codes must be in [1, 128], got {self.sheet_codes}")
+
+
+def write_perplexity(perplexity: float) -> str:
+    """A perplexity as columns and plots name it: three digits."""
+    return f"{perplexity:.3g}"

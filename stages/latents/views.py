@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.config.latents import LatentsConfig
+from stages.config.latents import LatentsConfig, write_perplexity
 from stages.latents.points import LatentPoints
 from stages.latents.projection import (
     FEWEST_TSNE_POINTS,
@@ -47,7 +47,9 @@ class View:
     @property
     def name(self) -> str:
         """For columns and files: `pca_top`, `tsne_top_p30`."""
-        return f"pca_{self.level}" if self.perplexity is None else f"tsne_{self.level}_p{self.perplexity:.3g}"
+        if self.perplexity is None:
+            return f"pca_{self.level}"
+        return f"tsne_{self.level}_p{write_perplexity(self.perplexity)}"
 
     @property
     def method(self) -> str:
@@ -55,7 +57,7 @@ class View:
         if self.perplexity is None or self.asked_perplexity is None:
             return "PCA"
         clipped = f" (clipped from {self.asked_perplexity:g})" if self.perplexity < self.asked_perplexity else ""
-        return f"t-SNE, perplexity {self.perplexity:.3g}{clipped}"
+        return f"t-SNE, perplexity {write_perplexity(self.perplexity)}{clipped}"
 
     @property
     def chance_agreement(self) -> float:
@@ -97,10 +99,10 @@ def make_views(section: LatentsConfig, points: LatentPoints, seed: int) -> Views
 
 
 def _different(perplexities: tuple[float, ...], points: int) -> list[float]:
-    """The perplexities as configured, each that is clipped to the same as one before it left out."""
-    first: dict[float, float] = {}
+    """The perplexities as configured, each that is clipped to what has the same name as one before it left out."""
+    first: dict[str, float] = {}
     for asked in perplexities:
-        first.setdefault(clip_perplexity(asked, points), asked)
+        first.setdefault(write_perplexity(clip_perplexity(asked, points)), asked)
     return list(first.values())
 
 

@@ -163,13 +163,15 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_the_tables_hold_everything_once(tmp_path: Path) -> None:
     workspace = publish_run(tmp_path, 12, attributes=True)
-    config = dataclasses.replace(workspace.config, latents=LatentsConfig(perplexities=(3.0, 2.0, 1.5, 30.0)))
+    config = dataclasses.replace(workspace.config, latents=LatentsConfig(perplexities=(3.0, 2.0, 1.5, 30.0, 3.666)))
     stage.run(config, workspace)
     views = table(workspace, "views")
     assert {row["colouring"] for row in views} == {"subject", "cluster_top", "cluster_bottom"}
     assert {row["seed"] for row in views} == {str(config.seed)}
     found = list(dict.fromkeys(row["view"] for row in views))
-    assert len(found) == 3 * 5 and {"pca_top", "tsne_bottom_p1.5", "tsne_top_p3.67", "tsne_joint_p7.67"} <= set(found)
+    assert len(views) == 3 * len(found)  # of twelve points 30 is clipped to 3.6667, which is named as 3.666 is
+    assert len(found) == 3 * 5 + 1
+    assert {"pca_top", "tsne_bottom_p1.5", "tsne_top_p3.67", "tsne_joint_p7.67"} <= set(found)
     columns = table(workspace)[0].keys()
     for name in found:
         kinds = ("_picture", "_caption") if "_joint" in name else ("",)
@@ -240,6 +242,7 @@ def test_the_interactive_page_escapes_captions_and_fetches_nothing(tmp_path: Pat
         ("perplexities", ()),
         ("perplexities", (30.0, 0.0)),
         ("perplexities", (5.0, 5.0)),
+        ("perplexities", (30.0, 30.0001)),
         ("perplexities", (float("nan"),)),
         ("max_points", 1),
         ("neighbours", 0),
