@@ -16,6 +16,12 @@ from vector_quantize_pytorch.vector_quantize_pytorch import Codebook
 class LookupCodebook(Codebook):
     """Nearest code of each vector; in training the codes follow, as `Codebook` starts, averages and restarts them."""
 
+    @property
+    def vectors(self) -> Tensor:
+        """The code vectors (K,D); of the cosine book of unit norm, which `embed` is not where it is an average."""
+        book: Tensor = self.embed[0]
+        return F.normalize(book, dim=-1) if self.use_cosine_sim else book
+
     @torch.amp.autocast("cuda", enabled=False)
     def forward(self, x: Tensor, **unused: Any) -> tuple[Tensor, Tensor, Tensor]:
         """x (B,n,D), of unit norm for the cosine book -> code vectors (B,n,D), indices (B,n) int64, scores (B,n,K).
@@ -26,7 +32,7 @@ class LookupCodebook(Codebook):
         shape = x.shape[:-1]
         flat = x.detach().float().flatten(0, -2)  # (N,D)
         self.init_embed_(flat[None])
-        book = self.embed[0]  # (K,D)
+        book = self.vectors
         scores = flat @ book.T  # (N,K)
         if not self.use_cosine_sim:
             scores -= book.square().sum(dim=1) / 2  # now -|x - e|^2 / 2 + |x|^2 / 2

@@ -69,7 +69,8 @@ class LearntCodes(VectorQuantizer):
 
     @property
     def codebook(self) -> Tensor:
-        return self.inner.codebook
+        vectors: Tensor = self.inner._codebook.vectors
+        return vectors
 
 
 class ScalarCodes(VectorQuantizer):

@@ -13,6 +13,7 @@ from stages.config.vqvae import VqvaeConfig
 from stages.training import Batches, Sweep, fit
 from stages.vqvae import VQVAE, VQVAESizes
 from stages.vqvae.module import PictureBatch, VQVAEModule
+from stages.vqvae.quantizer import Quantized
 
 P, K = 8, 64
 QUANTIZERS: tuple[str, ...] = get_type_hints(VqvaeConfig)["quantizer"].__args__
@@ -73,3 +74,23 @@ def test_what_is_published_is_the_average_and_a_whole_network(quantizer: str, tm
     codes = fresh.eval().encode(data.image, data.image_embedding)
     assert torch.equal(codes.top, latents.top.indices) and torch.equal(codes.bottom, latents.bottom.indices)
     torch.testing.assert_close(fresh.embed_top(codes.top).movedim(-1, 1), latents.top.z_q, atol=1e-5, rtol=0)
+
+
+def test_an_averaged_cosine_book_is_of_unit_vectors(tmp_path: Path) -> None:
+    module = train("cosine", tmp_path)
+    network = module.network.eval()
+    raw = network.quantizer_top.inner._codebook.embed[0]
+    assert raw.norm(dim=1).min() < 0.99  # an average of unit vectors is shorter
+    data = batch(np.arange(8))
+    latents, captions = network.quantize(*data)
+    for level, book in (("top", network.quantizer_top.codebook), ("bottom", network.quantizer_bottom.codebook)):
+        torch.testing.assert_close(book.norm(dim=1), torch.ones(K))
+        found: Quantized = getattr(latents, level)
+        assert torch.equal(found.z_q.movedim(1, -1), book[found.indices])
+    codes = network.encode(data.image, data.image_embedding)
+    assert torch.equal(codes.top, latents.top.indices) and torch.equal(codes.bottom, latents.bottom.indices)
+    assert torch.equal(network.embed_top(network.encode_text(data.text_embedding)), captions.z_q)
+    assert torch.equal(network.decode(codes), network.paint(latents.top.z_q, latents.bottom.z_q).clamp(-1, 1))
+    # a code vector is the nearest to itself, whatever the length of its average
+    for quantizer in (network.quantizer_top, network.quantizer_bottom):
+        assert torch.equal(quantizer(quantizer.codebook[None]).indices[0], torch.arange(K))
