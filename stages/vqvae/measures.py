@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stages.vqvae.module import PictureBatch
-from stages.vqvae.network import VQVAE, Codes
+from stages.vqvae.network import VQVAE, Codes, VQVAESizes
 
 LEVELS = ("top", "bottom")
 USED_AT_LEAST = 0.5
@@ -16,6 +16,16 @@ DISTINCT_AT_LEAST = 4.0
 """Distinct codes in a picture's grid below which a level is said to have collapsed: it says one thing of the whole."""
 MATTERS_AT_LEAST = 1.2
 """How many times larger the error must become with another picture's codes on a level for the level to matter."""
+_RESTARTED = "lower vqvae.codebook_size: unused codes are started anew already, so these pictures need no more of them"
+REMEDIES = {
+    "ema": "lower vqvae.codebook_size, or set vqvae.quantizer to ema_restart or cosine",
+    "ema_restart": _RESTARTED,
+    "cosine": _RESTARTED,
+    "rotation": _RESTARTED,
+    "fsq": "lower vqvae.codebook_size, or set vqvae.quantizer to ema_restart, which starts unused codes anew",
+    "lfq": "lower vqvae.codebook_size, or raise vqvae.entropy_weight, which spreads the codes",
+}
+"""Quantizer -> what helps against unused codes."""
 
 
 @torch.no_grad()
@@ -62,19 +72,16 @@ def code_use(indices: Tensor, codebook_size: int) -> dict[str, float]:
     }
 
 
-def collapsed_levels(figures: dict[str, float], codebook_size: int, cells: dict[str, int]) -> list[str]:
-    """A line for each sign that a level does not carry what it should, with the remedy.
-
-    Args:
-        cells: codes in a grid of each level.
-    """
+def collapsed_levels(figures: dict[str, float], sizes: VQVAESizes) -> list[str]:
+    """A line for each sign that a level does not carry what it should, with the remedy."""
     lines = []
+    cells = {"top": sizes.top_side**2, "bottom": sizes.bottom_side**2}
     for level in LEVELS:
         usage, distinct = figures[f"usage_{level}"], figures[f"distinct_per_grid_{level}"]
         if usage < USED_AT_LEAST:
             lines.append(
-                f"the {level} level uses only {100 * usage:.0f} % of its {codebook_size} codes: lower "
-                "vqvae.codebook_size, or set vqvae.quantizer to ema_restart or cosine"
+                f"the {level} level uses only {100 * usage:.0f} % of its {sizes.codebook_size} codes: "
+                + REMEDIES[sizes.quantizer]
             )
         if distinct < min(DISTINCT_AT_LEAST, cells[level] / 2):
             lines.append(

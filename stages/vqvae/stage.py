@@ -129,6 +129,5 @@ def _report(figures: dict[str, float], sizes: VQVAESizes) -> None:
         100 * figures["text_code_retrieval_r10"],
         100 * figures["text_code_retrieval_chance"],
     )
-    cells = {"top": sizes.top_side**2, "bottom": 4 * sizes.top_side**2}
-    for line in collapsed_levels(figures, sizes.codebook_size, cells):
+    for line in collapsed_levels(figures, sizes):
         log.warning("vqvae: %s", line)

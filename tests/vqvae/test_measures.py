@@ -1,8 +1,13 @@
 """Figures by which a collapsed level is seen."""
 
+from dataclasses import replace
+from typing import get_type_hints
+
 import pytest
 import torch
 
+from stages.config.vqvae import VqvaeConfig
+from stages.vqvae import VQVAESizes
 from stages.vqvae.measures import _retrieval, code_use, collapsed_levels
 
 HEALTHY = {
@@ -11,7 +16,8 @@ HEALTHY = {
     **{f"distinct_per_grid_{level}": 20.0 for level in ("top", "bottom")},
     **{f"mse_other_{level}": 0.1 for level in ("top", "bottom")},
 }
-CELLS = {"top": 64, "bottom": 256}
+SIZES = VQVAESizes(64, 8, 8, 1, 4, 4, 128, 2, "ema", 0.9)
+QUANTIZERS: tuple[str, ...] = get_type_hints(VqvaeConfig)["quantizer"].__args__
 
 
 def test_code_use_by_hand() -> None:
@@ -28,7 +34,7 @@ def test_one_code_per_picture_is_a_collapse_though_every_code_is_in_use() -> Non
     use = code_use(grids, codebook_size=8)
     assert use["usage"] == 1.0 and use["distinct_per_grid"] == 1.0
     figures = HEALTHY | {f"{name}_top": value for name, value in use.items()}
-    (line,) = collapsed_levels(figures, 8, CELLS)
+    (line,) = collapsed_levels(figures, SIZES)
     assert "1.0 distinct codes in its top grid of 64" in line and "raise vqvae.coarse_weight" in line
 
 
@@ -42,8 +48,20 @@ def test_one_code_per_picture_is_a_collapse_though_every_code_is_in_use() -> Non
     ],
 )
 def test_each_sign_is_told_with_its_remedy(changed: dict[str, float], message: str | None) -> None:
-    lines = collapsed_levels(HEALTHY | changed, 128, CELLS)
+    lines = collapsed_levels(HEALTHY | changed, SIZES)
     assert (lines == []) if message is None else (len(lines) == 1 and message in lines[0])
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_the_remedy_for_unused_codes_is_not_what_is_in_use(quantizer: str) -> None:
+    (line,) = collapsed_levels(HEALTHY | {"usage_top": 0.1}, replace(SIZES, quantizer=quantizer))
+    advice = line.partition(" codes: ")[2]
+    assert advice.startswith("lower vqvae.codebook_size") and "\n" not in advice
+    assert quantizer not in advice.replace(",", "").split()
+    restarting = quantizer in ("ema_restart", "cosine", "rotation")
+    assert ("set vqvae.quantizer to ema_restart" in advice) == (quantizer in ("ema", "fsq"))
+    assert ("started anew already" in advice) == restarting
+    assert ("entropy_weight" in advice) == (quantizer == "lfq")
 
 
 def test_retrieval_by_hand() -> None:
