@@ -2,7 +2,8 @@
 
 `vector_quantize_pytorch.Codebook` writes out all distances with their roots and a one-hot row for each vector, and
 gathers and sums by products with those rows: at the published sizes and 64 pixels a quarter of a training step. What is
-computed here is the same to rounding: scores without the root and without |x|^2 are in the order of the distances.
+computed here is the same to rounding: scores without the root and without |x|^2 are in the order of the distances. And
+it holds `SCORES_AT_ONCE` of them: all distances of 128 pictures of 64 pixels to 65,536 codes would be 8 GiB.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from vector_quantize_pytorch.vector_quantize_pytorch import Codebook
+
+SCORES_AT_ONCE = 1 << 24
 
 
 class LookupCodebook(Codebook):
@@ -24,7 +27,8 @@ class LookupCodebook(Codebook):
 
     @torch.amp.autocast("cuda", enabled=False)
     def forward(self, x: Tensor, **unused: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B,n,D), of unit norm for the cosine book -> code vectors (B,n,D), indices (B,n) int64, scores (B,n,K).
+        """x (B,n,D), of unit norm for the cosine book -> code vectors (B,n,D), indices (B,n) int64, and nothing (0,)
+        where the library has distances, which no loss in use here needs.
 
         Args:
             unused: `VectorQuantize` hands over defaults for masks and sampling, which are not in use here.
@@ -33,14 +37,22 @@ class LookupCodebook(Codebook):
         flat = x.detach().float().flatten(0, -2)  # (N,D)
         self.init_embed_(flat[None])
         book = self.vectors
-        scores = flat @ book.T  # (N,K)
-        if not self.use_cosine_sim:
-            scores -= book.square().sum(dim=1) / 2  # now -|x - e|^2 / 2 + |x|^2 / 2
-        indices = scores.argmax(dim=1)
+        indices = self._nearest(flat, book)
         quantized = F.embedding(indices, book)
         if self.training:
             self._follow(flat, indices)
-        return quantized.view(*shape, -1), indices.view(shape), scores.view(*shape, -1)
+        return quantized.view(*shape, -1), indices.view(shape), flat.new_empty(0)
+
+    def _nearest(self, flat: Tensor, book: Tensor) -> Tensor:
+        """Index of the nearest code vector (K,D) of each vector (N,D), int64 (N,)."""
+        bias = None if self.use_cosine_sim else book.square().sum(dim=1) / 2
+        found = []
+        for part in flat.split(max(1, SCORES_AT_ONCE // len(book))):
+            scores = part @ book.T  # (n,K)
+            if bias is not None:
+                scores -= bias  # now -|x - e|^2 / 2 + |x|^2 / 2
+            found.append(scores.argmax(dim=1))
+        return torch.cat(found)
 
     def _follow(self, flat: Tensor, indices: Tensor) -> None:
         """Moving averages of how many vectors (N,D) fall to each code and of their sum (arXiv:1711.00937, A.1)."""

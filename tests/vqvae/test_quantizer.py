@@ -4,6 +4,7 @@ from typing import get_type_hints
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from vector_quantize_pytorch import VectorQuantize
 from vector_quantize_pytorch.vector_quantize_pytorch import Codebook
@@ -120,6 +121,24 @@ def test_lookup_by_number_is_the_librarys_quantizing(kind: str) -> None:
             torch.testing.assert_close(value, library.state_dict()[name], atol=1e-5, rtol=1e-5)
     ours.eval(), library.eval()
     assert torch.equal(ours(vectors()).indices, library(vectors())[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_book_is_searched_in_little_memory(kind: str) -> None:
+    torch.manual_seed(0)
+    quantizer = build_quantizer(kind, D, 65536, 0.9).eval()
+    if isinstance(quantizer, LearntCodes):
+        quantizer.inner._codebook.initted.fill_(True)
+        quantizer.inner._codebook.embed.copy_(torch.randn(1, 65536, D))
+    z_e = vectors(512)  # 4,096 vectors: their distances to all codes are 1 GiB
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        found = quantizer(z_e)
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert largest < 100 << 20
+    if isinstance(quantizer, LearntCodes):
+        few = z_e[:, :16]
+        away = torch.cdist(F.normalize(few, dim=-1) if kind == "cosine" else few, quantizer.codebook[None])
+        torch.testing.assert_close(away.gather(2, found.indices[:, :16, None])[..., 0], away.amin(2))
 
 
 def test_levels_are_those_that_fsqs_authors_recommend() -> None:
