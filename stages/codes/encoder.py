@@ -8,7 +8,7 @@ from stages.codes.schema import CodeRecords
 from stages.codes.shards import Batch
 from stages.codes.views import shift_pictures
 from stages.config.codes import CodesConfig
-from stages.data import PreparedSet, Split, to_tensor
+from stages.data import PreparedSet, Split, pictures_at_once, to_tensor
 from stages.vqvae import VQVAE
 
 
@@ -17,10 +17,11 @@ def plan_batches(dataset: PreparedSet, section: CodesConfig) -> list[Batch]:
     counts = {name: len(dataset.split(name)) for name in dataset.splits}
     parts: list[tuple[str, int | None]] = [(name, None) for name in counts]
     parts += [("train", view) for view in range(section.shifted_views)]
+    size = pictures_at_once(dataset.image_size, section.batch_size)
     batches: list[Batch] = []
     for split, view in parts:
-        for start in range(0, counts[split], section.batch_size):
-            stop = min(start + section.batch_size, counts[split])
+        for start in range(0, counts[split], size):
+            stop = min(start + size, counts[split])
             batches.append(Batch(len(batches), split, view, start, stop))
     return batches
 

@@ -19,7 +19,7 @@ class EvaluationConfig:
     batch_size: int = 50
     """Pictures drawn at a time; what is drawn so far is kept when a run is stopped."""
     caption_batch_size: int = 100
-    """Pictures captioned, matched or judged at a time."""
+    """Pictures captioned, matched or judged at a time; of more than 64 pixels, fewer are compared by LPIPS."""
     seed_offset: int = 10_000
     """Added to the run's seed for drawing, so that these pictures are not those of `samples`."""
     bootstrap_repeats: int = 1000

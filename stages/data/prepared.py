@@ -256,6 +256,12 @@ def to_uint8(image: Tensor) -> NDArray[np.uint8]:
     return pictures
 
 
+def pictures_at_once(side: int, most: int = 128) -> int:
+    """How many pictures of `side` x `side` pixels to put through a network together, where it is not learning: up to 64
+    pixels `most`, of larger ones as many pixels as that, and one at least."""
+    return max(1, min(most, most * 64**2 // side**2))
+
+
 def split_counts(dataset: PreparedSet) -> dict[str, dict[str, int]]:
     """Split -> its number of `pairs` and of `pictures`."""
     pairs = Counter(record.split for record in dataset.records)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.data import to_tensor
+from stages.data import pictures_at_once, to_tensor
 from stages.evaluation.judge import Judge, read_pictures
 from stages.evaluation.labels import ABSENT
 from stages.metrics import (
@@ -146,7 +146,7 @@ def pixel_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
     if np.array_equal(case.pictures, case.targets):
         return {name: Metric.unavailable(ITSELF, protocol) for name, protocol in protocols.items()}
     squared, distances = [], []
-    for part in _parts(len(case.pictures), instruments.batch_size):
+    for part in _parts(len(case.pictures), pictures_at_once(side, instruments.batch_size)):
         image, target = to_tensor(case.pictures[part]), to_tensor(case.targets[part])
         squared.append(pixels.mse(image, target))
         if instruments.perceptual.network is not None:

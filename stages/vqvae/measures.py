@@ -1,12 +1,10 @@
 """Held-out figures of a VQ-VAE, and what they say of a level that has collapsed."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.vqvae.module import PictureBatch
+from stages.training import Sweep
 from stages.vqvae.network import VQVAE, Codes, VQVAESizes
 
 LEVELS = ("top", "bottom")
@@ -29,11 +27,12 @@ REMEDIES = {
 
 
 @torch.no_grad()
-def measure(network: VQVAE, batches: Iterable[PictureBatch]) -> dict[str, float]:
+def measure(network: VQVAE, batches: Sweep) -> dict[str, float]:
     """Figures of a held-out split.
 
     Args:
-        batches: in mixed order, so that the neighbour of a picture in its batch is another one.
+        batches: of `PictureBatch`, in mixed order, so that the picture before a picture is another one; the figures do
+            not depend on how many there are in a batch.
 
     Returns:
         `mse` in [-1,1] and `psnr_db` (peak 2); for each level `usage_*` (share of the code book), `perplexity_*`,
@@ -41,23 +40,20 @@ def measure(network: VQVAE, batches: Iterable[PictureBatch]) -> dict[str, float]
         picture: what the level contributes); `text_code_retrieval_r10` (share of captions whose codes' nearest ten
         pictures have theirs among them) and `text_code_retrieval_chance`.
     """
-    codes, squared, pictures, captions = [], [], [], []
-    squared_other: dict[str, list[Tensor]] = {level: [] for level in LEVELS}
+    parts, pictures, captions = [], [], []
     for batch in batches:
         found = network.encode(batch.image, batch.image_embedding)
-        codes.append(found)
-        squared.append(_squared_error(network, found, batch.image))
-        for level in LEVELS:
-            others = found._replace(**{level: getattr(found, level).roll(1, dims=0)})
-            squared_other[level].append(_squared_error(network, others, batch.image))
+        parts.append(found)
         pictures.append(network.decode_picture_embedding(network.embed_top(found.top).movedim(-1, 1)))
         captions.append(network.decode_text_embedding(network.embed_top(network.encode_text(batch.text_embedding))))
-    mse = float(torch.cat(squared).mean())
+    codes = Codes(torch.cat([part.top for part in parts]), torch.cat([part.bottom for part in parts]))
+    mse = _squared_error(network, codes, batches)
     figures = {"mse": mse, "psnr_db": float(10 * np.log10(4 / mse))}
     for level in LEVELS:
-        indices = torch.cat([getattr(c, level) for c in codes])
+        indices = getattr(codes, level)
+        others = codes._replace(**{level: indices.roll(1, dims=0)})
         used = {f"{name}_{level}": value for name, value in code_use(indices, network.codebook_size).items()}
-        figures |= used | {f"mse_other_{level}": float(torch.cat(squared_other[level]).mean())}
+        figures |= used | {f"mse_other_{level}": _squared_error(network, others, batches)}
     return figures | _retrieval(torch.cat(captions), torch.cat(pictures))
 
 
@@ -97,9 +93,15 @@ def collapsed_levels(figures: dict[str, float], sizes: VQVAESizes) -> list[str]:
     return lines
 
 
-def _squared_error(network: VQVAE, codes: Codes, image: Tensor) -> Tensor:
-    """(B,) mean squared error of each picture."""
-    return (network.decode(codes) - image).square().mean(dim=(1, 2, 3))
+def _squared_error(network: VQVAE, codes: Codes, batches: Sweep) -> float:
+    """Mean squared error of all pictures, painted from codes in the order of the batches."""
+    squared, start = [], 0
+    for batch in batches:
+        these = slice(start, start + len(batch.image))
+        painted = network.decode(Codes(codes.top[these], codes.bottom[these]))
+        squared.append((painted - batch.image).square().mean(dim=(1, 2, 3)))
+        start = these.stop
+    return float(torch.cat(squared).mean())
 
 
 def _retrieval(captions: Tensor, pictures: Tensor) -> dict[str, float]:

@@ -33,6 +33,7 @@ class VQVAEModule(pl.LightningModule):
     giving back both embeddings; picture-caption contrast of the codes; if wanted, LPIPS and an adversary.
 
     In validation the quantizers' losses are 0 and the adversary is left out: it measures by an opponent that changes.
+    The contrast is over the batch, and lower over the smaller ones that larger pictures are validated in.
 
     Args:
         lpips: the network of LPIPS, needed where its weight is above 0. It is no part of the module: its frozen weights

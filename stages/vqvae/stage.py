@@ -9,7 +9,7 @@ from torch import nn
 from stages.blip import Features, load_features
 from stages.config import RunConfig
 from stages.config.vqvae import VqvaeConfig
-from stages.data import PreparedSet, Split, load_dataset, to_tensor
+from stages.data import PreparedSet, Split, load_dataset, pictures_at_once, to_tensor
 from stages.errors import StageError
 from stages.metrics.perceptual import load_lpips
 from stages.training import Batches, Best, Sweep, fit, parameter_count
@@ -43,6 +43,11 @@ class Pairs:
         )
 
 
+def sweep(pairs: Pairs, mixed: bool = False) -> Sweep:
+    """Every pair once, in batches of as much memory whatever the pictures' side; see `Sweep`."""
+    return Sweep(pairs.batch, len(pairs), pictures_at_once(pairs.dataset.image_size), mixed)
+
+
 def run(config: RunConfig, workspace: Workspace) -> None:
     """Trains on `train`, validates on `val`, reports on `test`."""
     torch.manual_seed(config.seed)
@@ -57,7 +62,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     fit(
         module,
         Batches(train.batch, len(train), section.batch_size, config.seed),
-        Sweep(val.batch, len(val), 128),
+        sweep(val),
         max_steps=section.max_steps,
         val_every=section.val_every,
         scratch=workspace.scratch("vqvae"),
@@ -69,8 +74,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)
         output.figures |= {"parameters": parameter_count(module.network)}
-        output.figures |= measure(module.network, Sweep(test.batch, len(test), 128, mixed=True))
-        on_val = measure(module.network, Sweep(val.batch, len(val), 128, mixed=True))
+        output.figures |= measure(module.network, sweep(test, mixed=True))
+        on_val = measure(module.network, sweep(val, mixed=True))
         output.figures |= {f"val_{name}": value for name, value in on_val.items()}  # what settings are chosen by
     _report(output.figures, sizes)
 

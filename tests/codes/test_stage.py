@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.__main__ import main, parse_config
-from stages.codes.encoder import Encoder
+from stages.codes.encoder import Encoder, plan_batches
 from stages.codes.schema import FORMAT, CodeRecords
 from stages.codes.shards import Batch
+from stages.config.codes import CodesConfig
+from stages.data import PreparedSet, Record
 from stages.errors import StageError
 from stages.workspace import Workspace
 
@@ -40,6 +43,14 @@ class Run:
 @pytest.fixture
 def run(tiny_run: Path, tmp_path: Path) -> Run:
     return Run(tiny_run, tmp_path)
+
+
+@pytest.mark.parametrize(("side", "wanted"), [(64, [20, 20, 10]), (128, [5] * 10), (1024, [1] * 50)])
+def test_batches_of_large_pictures_are_small(side: int, wanted: list[int]) -> None:
+    records = [Record(row, row, "a picture", f"{row}", "train", f"{row}", None) for row in range(50)]
+    dataset = PreparedSet(Path(), np.zeros((50, 1, 1, 3), np.uint8), records, side, None)
+    batches = plan_batches(dataset, CodesConfig(batch_size=20))
+    assert [batch.count for batch in batches] == wanted and batches[-1].stop == 50
 
 
 def test_stopped_it_goes_on_to_the_same_bytes_and_run_again_changes_none(

@@ -2,10 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
 from stages.data import PreparedSet
 from stages.evaluation.prompts import choose_prompts, derange
-from stages.evaluation.scores import Case, Instruments, score, write_captions
+from stages.evaluation.scores import Case, Instruments, pixel_scores, score, write_captions
+from stages.metrics.perceptual import Perceptual
 
 
 @pytest.fixture
@@ -57,6 +59,30 @@ def test_pictures_are_compared_with_the_real_ones_of_their_prompts(real: Case, i
     published = found["psnr_db_as_published"].value or 0.0
     assert found["psnr_db"].value - published == pytest.approx(20 * np.log10(2))  # type: ignore[operator]
     assert found["lpips"].value is None and found["lpips"].reason == "no weights in this test"
+
+
+class Counting(nn.Module):
+    """A distance that takes down how many pictures it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def forward(self, image: Tensor, target: Tensor) -> Tensor:
+        self.counts.append(len(image))
+        return (image - target).abs().mean((1, 2, 3), keepdim=True)
+
+
+def test_large_pictures_are_compared_a_few_at_a_time(instruments: Instruments) -> None:
+    rng = np.random.default_rng(0)
+    pictures, targets = rng.integers(0, 256, (2, 20, 128, 128, 3), np.uint8)
+    network = Counting()
+    found = pixel_scores(
+        Case(pictures, [], [], targets, np.zeros((20, 0), np.int64)),
+        dataclasses.replace(instruments, perceptual=Perceptual(network, None)),  # 32 at a time
+    )
+    assert network.counts == [8, 8, 4]
+    assert found["lpips"].value == pytest.approx(np.abs(pictures / 127.5 - targets / 127.5).mean())
 
 
 def test_every_figure_has_its_interval_and_protocol(real: Case, others: np.ndarray, instruments: Instruments) -> None:

@@ -1,14 +1,20 @@
 """Figures by which a collapsed level is seen."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
 import pytest
 import torch
 
+from stages.blip import Features
 from stages.config.vqvae import VqvaeConfig
-from stages.vqvae import VQVAESizes
-from stages.vqvae.measures import _retrieval, code_use, collapsed_levels
+from stages.data import PreparedSet, Record
+from stages.training import Sweep
+from stages.vqvae import VQVAE, VQVAESizes
+from stages.vqvae.measures import _retrieval, code_use, collapsed_levels, measure
+from stages.vqvae.stage import Pairs, sweep
 
 HEALTHY = {
     "mse": 0.01,
@@ -18,6 +24,36 @@ HEALTHY = {
 }
 SIZES = VQVAESizes(64, 8, 8, 1, 4, 4, 128, 2, "ema", 0.9)
 QUANTIZERS: tuple[str, ...] = get_type_hints(VqvaeConfig)["quantizer"].__args__
+
+
+def pairs_of(count: int, side: int) -> Pairs:
+    """Pictures at random with embeddings at random."""
+    rng = np.random.default_rng(0)
+    records = [Record(row, row, "a picture", f"{row}", "test", f"{row}", None) for row in range(count)]
+    dataset = PreparedSet(Path(), rng.integers(0, 256, (count, side, side, 3), np.uint8), records, side, None)
+    pooled = rng.standard_normal((count, 8)).astype(np.float32)
+    pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+    nothing = np.zeros((count, 1))
+    return Pairs(dataset, Features(nothing, nothing, pooled, pooled[::-1].copy()), dataset.split("test"))
+
+
+def test_batches_are_of_as_many_pixels_whatever_the_pictures_side() -> None:
+    for side, size in ((16, 128), (64, 128), (96, 56), (128, 32), (256, 8)):
+        batches = [len(batch.image) for batch in sweep(pairs_of(130, side))]
+        assert batches[0] == size and max(batches) == size and sum(batches) == 130
+
+
+def test_figures_do_not_depend_on_the_batches() -> None:
+    torch.manual_seed(0)
+    network = VQVAE(replace(SIZES, image_size=16, quantizer="fsq", codebook_size=64)).eval().requires_grad_(False)
+    for weight in network.parameters():
+        weight.mul_(3)  # so that it matters which codes there are
+    pairs = pairs_of(41, 16)
+    whole = measure(network, Sweep(pairs.batch, len(pairs), 128, mixed=True))
+    assert min(whole[f"mse_other_{level}"] for level in ("top", "bottom")) > 1.01 * whole["mse"]
+    for size in (10, 5, 1):  # of 41 the last one is alone
+        parts = measure(network, Sweep(pairs.batch, len(pairs), size, mixed=True))
+        assert parts == pytest.approx(whole, rel=1e-5), size
 
 
 def test_code_use_by_hand() -> None:
