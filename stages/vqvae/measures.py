@@ -14,6 +14,8 @@ DISTINCT_AT_LEAST = 4.0
 """Distinct codes in a picture's grid below which a level is said to have collapsed: it says one thing of the whole."""
 MATTERS_AT_LEAST = 1.2
 """How many times larger the error must become with another picture's codes on a level for the level to matter."""
+CAPTIONS_AT_ONCE = 1024
+"""Captions compared with all pictures at a time."""
 _RESTARTED = "lower vqvae.codebook_size: unused codes are started anew already, so these pictures need no more of them"
 REMEDIES = {
     "ema": "lower vqvae.codebook_size, or set vqvae.quantizer to ema_restart or cosine",
@@ -106,11 +108,14 @@ def _squared_error(network: VQVAE, codes: Codes, batches: Sweep) -> float:
 
 def _retrieval(captions: Tensor, pictures: Tensor) -> dict[str, float]:
     """Of equally near pictures each is as likely to be among the ten: one code for all finds no more than chance."""
-    similarity = captions @ pictures.T  # (n,n)
-    own = similarity.diagonal()[:, None]
-    nearer = (similarity > own).sum(dim=1)
-    equal = (similarity == own).sum(dim=1)  # its own among them
+    found = []
+    for start in range(0, len(captions), CAPTIONS_AT_ONCE):
+        similarity = captions[start : start + CAPTIONS_AT_ONCE] @ pictures.T  # (m,n)
+        own = similarity.diagonal(start)[:, None]
+        nearer = (similarity > own).sum(dim=1)
+        equal = (similarity == own).sum(dim=1)  # its own among them
+        found.append(((10 - nearer) / equal).clamp(0, 1))
     return {
-        "text_code_retrieval_r10": float(((10 - nearer) / equal).clamp(0, 1).mean()),
+        "text_code_retrieval_r10": float(torch.cat(found).mean()),
         "text_code_retrieval_chance": min(1.0, 10 / len(captions)),
     }

@@ -112,3 +112,14 @@ def test_codes_that_are_all_the_same_find_no_better_than_chance() -> None:
     same = torch.ones(40, 3)
     found = _retrieval(same, same)
     assert found["text_code_retrieval_r10"] == pytest.approx(found["text_code_retrieval_chance"])
+
+
+def test_retrieval_among_many_takes_little_memory() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(10_000, 4, generator=generator)  # all similarities are 400 MB
+    captions = pictures + torch.randn(10_000, 4, generator=generator) / 20
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        found = _retrieval(captions, pictures)
+    assert max(event.cpu_memory_usage for event in profile.events()) < 100 << 20
+    nearer = [int((captions[row] @ pictures.T > captions[row] @ pictures[row]).sum()) for row in range(10_000)]
+    assert found["text_code_retrieval_r10"] == pytest.approx(np.mean(np.array(nearer) < 10), abs=1e-3)
