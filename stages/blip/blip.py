@@ -59,6 +59,11 @@ class Blip:
         return TextFeatures(encoded.tokens * attention_mask[..., None], attention_mask.bool(), encoded.pooled)
 
     @torch.no_grad()
+    def embed_text(self, captions: Sequence[str]) -> Tensor:
+        """Pooled embeddings (B,P), unit norm, of B captions, where their tokens are not needed."""
+        return self.network.embed_text(*self._tokens(captions))
+
+    @torch.no_grad()
     def encode_images(self, image: Tensor) -> Tensor:
         """Pooled embeddings (B,P), unit norm, of an image (B,3,H,W) in [-1,1]."""
         return self.network.encode_images(image.to(self.device)).pooled

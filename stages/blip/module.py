@@ -49,43 +49,43 @@ class BlipModule(pl.LightningModule):
         """Temperature of ITC, (), learned as its logarithm, which each step begins by clamping to [0.01, 0.5]."""
         return self.log_temperature.exp()
 
-    def losses(self, batch: Batch, draw: int) -> tuple[Losses, Encoded, Encoded]:
-        """The losses of a batch, and what the towers made of pictures and captions.
+    def losses(self, batch: Batch, draw: int) -> tuple[Losses, Encoded, Tensor]:
+        """The losses of a batch, what the tower made of its pictures, and the pooled embeddings (B,P) of its captions.
 
         Args:
             draw: number of the draw of hard negatives; the same number gives the same negatives.
         """
         values = self.network.pixel_values(batch.image)
         image = embed_images(self.network.retrieval, values)
-        text = self.network.encode_text(batch.input_ids, batch.attention_mask)
+        text = self.network.embed_text(batch.input_ids, batch.attention_mask)
         bank = self._bank(batch, values, image, text)
         related = related_pairs(batch.image_index, batch.caption_index, bank.image_index, bank.caption_index)  # (B,R)
         temperature = self.temperature()
         logits = self.network.caption_logits(image.tokens, batch.input_ids, batch.attention_mask)
         losses = Losses(
-            itc=itc_loss(image.pooled, text.pooled, bank.image, bank.text, related, temperature),
+            itc=itc_loss(image.pooled, text, bank.image, bank.text, related, temperature),
             itm=self._matching(batch, image, text, bank, related, draw),
             lm=lm_loss(logits, batch.input_ids, batch.attention_mask),
         )
         return losses, image, text
 
-    def _bank(self, batch: Batch, values: Tensor, image: Encoded, text: Encoded) -> Remembered:
+    def _bank(self, batch: Batch, values: Tensor, image: Encoded, text: Tensor) -> Remembered:
         """What pictures and captions are compared with: the batch itself, or with a queue what that remembers."""
         if self.queue is not None and self.training:
             return self.queue.remember(batch, values)
         return Remembered(
-            image.pooled, text.pooled, batch.input_ids, batch.attention_mask, batch.image_index, batch.caption_index
+            image.pooled, text, batch.input_ids, batch.attention_mask, batch.image_index, batch.caption_index
         )
 
     def _matching(
-        self, batch: Batch, image: Encoded, text: Encoded, bank: Remembered, related: Tensor, draw: int
+        self, batch: Batch, image: Encoded, text: Tensor, bank: Remembered, related: Tensor, draw: int
     ) -> Tensor:
         """ITM over n pairs, their pictures with a hard caption and their captions with a hard picture, in one pass."""
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + draw) % 2**63)
         size = len(batch.image)
         count = math.ceil(size * self.config.itm_share) if self.training else size
         rows = torch.arange(count, device=related.device)
-        similarity = (image.pooled @ text.pooled.T / self.temperature()).detach()  # (B,B), row = picture
+        similarity = (image.pooled @ text.T / self.temperature()).detach()  # (B,B), row = picture
         among = related[:, :size]
         if len(bank.text) > size:  # there is a queue, and something in it
             nearness = image.pooled[:count] @ bank.text[size:].T  # (n,Q)
@@ -128,7 +128,7 @@ class BlipModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         losses, image, text = self.losses(batch, _VAL_SEED + batch_idx)
         self._log_losses("val", losses, len(batch.image))
-        self._val.append((image.pooled, text.pooled, batch.image_index))
+        self._val.append((image.pooled, text, batch.image_index))
 
     def on_validation_epoch_end(self) -> None:
         if not self._val:

@@ -71,7 +71,19 @@ class BlipNetwork(nn.Module):
         return embed_images(self.retrieval, self.pixel_values(image))
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-        """Text tokens (B,L,E) and pooled text embeddings (B,P) of captions (B,L) int64, the picture unseen."""
+        """Text tokens (B,L,E) and pooled text embeddings (B,P) of captions (B,L) int64, the picture unseen.
+
+        Tokens are the mean of all hidden states, the word embeddings among them: the last layer alone keeps only what
+        the picture encoder has learned to see. After the demo's training it has half forgotten counts and the state of
+        the sea, and a prior that reads it paints these little better than by chance.
+        """
+        encoder = self.retrieval.text_encoder
+        seen = encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
+        tokens = torch.stack(seen.hidden_states).mean(dim=0)
+        return Encoded(tokens, _pool_text(self.retrieval, seen.last_hidden_state))
+
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled text embeddings (B,P) alone, for less memory than `encode_text`."""
         return embed_text(self.retrieval, input_ids, attention_mask)
 
     def match(self, image_tokens: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -105,16 +117,15 @@ def embed_images(retrieval: BlipForImageTextRetrieval, values: Tensor) -> Encode
     return Encoded(tokens, F.normalize(retrieval.vision_proj(tokens[:, 0]), dim=-1))
 
 
-def embed_text(retrieval: BlipForImageTextRetrieval, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
-    """Text tokens (B,L,E) and pooled text embeddings (B,P) of captions (B,L) int64.
+def embed_text(retrieval: BlipForImageTextRetrieval, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """Pooled text embeddings (B,P) of captions (B,L) int64, the picture unseen."""
+    seen = retrieval.text_encoder(input_ids=input_ids, attention_mask=attention_mask)
+    return _pool_text(retrieval, seen.last_hidden_state)
 
-    Tokens are the mean of all hidden states, the word embeddings among them: the last layer alone keeps only what
-    the picture encoder has learned to see. After the demo's training it has half forgotten counts and the state of
-    the sea, and a prior that reads it paints these little better than by chance.
-    """
-    encoded = retrieval.text_encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
-    pooled = retrieval.text_proj(encoded.last_hidden_state[:, 0])
-    return Encoded(torch.stack(encoded.hidden_states).mean(dim=0), F.normalize(pooled, dim=-1))
+
+def _pool_text(retrieval: BlipForImageTextRetrieval, last: Tensor) -> Tensor:
+    """The last layer's hidden states (B,L,E) -> (B,P) of unit norm."""
+    return F.normalize(retrieval.text_proj(last[:, 0]), dim=-1)
 
 
 def pixel_values(image: Tensor, side: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

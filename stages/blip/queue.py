@@ -69,7 +69,7 @@ class MomentumQueue(nn.Module):
             values: (B,3,S,S) what the picture encoder expects of the batch's pictures.
         """
         image = embed_images(self.encoders, values).pooled
-        text = embed_text(self.encoders, batch.input_ids, batch.attention_mask).pooled
+        text = embed_text(self.encoders, batch.input_ids, batch.attention_mask)
         padding = (0, self.input_ids.shape[1] - batch.input_ids.shape[1])
         input_ids, attention_mask = F.pad(batch.input_ids, padding), F.pad(batch.attention_mask, padding)
         new = Remembered(image, text, input_ids, attention_mask, batch.image_index, batch.caption_index)

@@ -123,7 +123,7 @@ class _Scorer:
 
 def embed_texts(blip: Blip, texts: Sequence[str]) -> np.ndarray:
     """Pooled embeddings (n,P), unit norm, of texts that are no captions of the set."""
-    parts = [blip.encode_text(texts[start : start + _BATCH]).pooled for start in range(0, len(texts), _BATCH)]
+    parts = [blip.embed_text(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
     return torch.cat(parts).float().cpu().numpy()
 
 

@@ -1,6 +1,6 @@
 """What BLIP thinks of pictures with captions: matching probability (ITM) and cosine of the embeddings (ITC)."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -9,8 +9,8 @@ from torch import Tensor
 class Matcher(Protocol):
     """The part of BLIP that is needed here."""
 
-    def encode_text(self, captions: list[str]) -> Any:
-        """Has `pooled` (B,P), unit norm."""
+    def embed_text(self, captions: list[str]) -> Tensor:
+        """(B,P), unit norm."""
 
     def encode_images(self, image: Tensor) -> Tensor:
         """(B,P), unit norm."""
@@ -26,4 +26,4 @@ def itm_probability(matcher: Matcher, image: Tensor, captions: list[str]) -> np.
 
 def itc_cosine(matcher: Matcher, image: Tensor, captions: list[str]) -> np.ndarray:
     """Cosine (B,) in [-1,1] of the embeddings of each picture of an image (B,3,H,W) in [-1,1] and its caption."""
-    return (matcher.encode_images(image) * matcher.encode_text(captions).pooled).sum(1).double().cpu().numpy()
+    return (matcher.encode_images(image) * matcher.embed_text(captions)).sum(1).double().cpu().numpy()

@@ -3,19 +3,25 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import BertTokenizerFast, BlipImageProcessor
 
+from stages.blip.batch import Pairs
 from stages.blip.blip import DESCRIPTION, Blip, load_blip
 from stages.blip.losses import lm_loss
+from stages.blip.module import BlipModule
 from stages.blip.network import BlipNetwork, build_network, pixel_values
 from stages.blip.pretrained import save_network
+from stages.blip.scores import embed_texts
 from stages.blip.tokenizer import encode_captions
 from stages.config.blip import BlipConfig
+from stages.data import PreparedSet, to_tensor
 from stages.errors import StageError
+from stages.metrics.matching import itc_cosine
 
 
 @pytest.fixture
@@ -55,6 +61,7 @@ def test_outputs_are_those_of_transformers(
         cosine = network.retrieval(**inputs, use_itm_head=False).itm_score
         matching = network.retrieval(**inputs).itm_score
     torch.testing.assert_close(pooled @ text.pooled.T, cosine)
+    assert torch.equal(network.embed_text(encoded.input_ids, encoded.attention_mask), text.pooled)
     torch.testing.assert_close(network.match(tokens, encoded.input_ids, encoded.attention_mask), matching)
 
 
@@ -74,6 +81,24 @@ def test_text_tokens_are_the_mean_of_all_layers(
         hook.remove()
     assert len(seen) == 3
     torch.testing.assert_close(text.tokens, (seen[0] + seen[1] + seen[2]) / 3)
+
+
+def test_who_needs_no_text_tokens_does_not_pay_for_them(blip: Blip, dataset: PreparedSet) -> None:
+    asked: list[bool] = []
+
+    def note(_module: object, _inputs: object, given: dict[str, object]) -> None:
+        asked.append(bool(given.get("output_hidden_states")))
+
+    blip.network.retrieval.text_encoder.register_forward_pre_hook(note, with_kwargs=True)
+    texts = dataset.split("test").captions
+    image = to_tensor(dataset.images[dataset.split("test").image_rows])
+    embedded = embed_texts(blip, texts)
+    itc_cosine(blip, image, texts)
+    pairs = Pairs(dataset, dataset.split("test"), blip.tokenizer, blip.max_tokens)
+    config = BlipConfig(queue_size=8, batch_size=4, max_tokens=16)
+    BlipModule(blip.network, config, seed=0).losses(pairs.batch(np.arange(4)), 0)
+    assert len(asked) > 4 and not any(asked)
+    assert np.array_equal(embedded, blip.encode_text(texts).pooled.numpy()) and asked[-1]
 
 
 def test_caption_loss_is_that_of_transformers(

@@ -60,7 +60,7 @@ def assert_holds(found: Remembered, pairs: Pairs, rows: list[int], queue: Moment
     assert torch.equal(found.input_ids[:, :length], batch.input_ids) and not found.input_ids[:, length:].any()
     assert torch.equal(found.attention_mask[:, :length], batch.attention_mask)
     assert not found.attention_mask[:, length:].any()
-    text = embed_text(queue.encoders, batch.input_ids, batch.attention_mask).pooled
+    text = embed_text(queue.encoders, batch.input_ids, batch.attention_mask)
     torch.testing.assert_close(found.image, embed_images(queue.encoders, batch.image).pooled, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.text, text, rtol=0, atol=1e-6)
 
@@ -141,11 +141,11 @@ def test_itc_looks_pairs_up_in_batch_and_queue(network: BlipNetwork, config: Bli
     module.losses(pairs.batch(np.array(old)), 0)
     losses, image, text = module.losses(pairs.batch(np.array(new)), 0)
     bank = pairs.batch(np.array([*new, *old]))
-    bank_text = embed_text(module.queue.encoders, bank.input_ids, bank.attention_mask).pooled
+    bank_text = embed_text(module.queue.encoders, bank.input_ids, bank.attention_mask)
     bank_image = embed_images(module.queue.encoders, bank.image).pooled
     mates = [[0, 4], [1, 5], [2], [3]]
     expected = 0.0
-    for rows, columns in ((image.pooled, bank_text), (text.pooled, bank_image)):
+    for rows, columns in ((image.pooled, bank_text), (text, bank_image)):
         for row, own in zip(rows, mates, strict=True):
             scores = [math.exp(float(row.detach() @ column) / config.temperature) for column in columns]
             expected -= sum(math.log(scores[j] / sum(scores)) for j in own) / len(own) / 8

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -70,10 +69,6 @@ def judge(toy: PreparedSet, toy_config: RunConfig, tmp_path_factory: pytest.Temp
     return trained
 
 
-class _Pooled(NamedTuple):
-    pooled: Tensor
-
-
 class ColourReader:
     """What BLIP is asked for, by looking at colours: a picture's colour is the one that most pixels are nearest to."""
 
@@ -83,15 +78,13 @@ class ColourReader:
         distance = (image[:, None] - colours[None, :, :, None, None]).abs().sum(2)  # (B,4,H,W)
         return F.one_hot((distance < 0.3).sum(dim=(2, 3)).argmax(1), 4).float()
 
-    def encode_text(self, captions: list[str]) -> _Pooled:
+    def embed_text(self, captions: list[str]) -> Tensor:
         """One-hot colour word (B,4)."""
-        return _Pooled(
-            torch.stack([torch.tensor([float(colour in text.split()) for colour in COLOURS]) for text in captions])
-        )
+        return torch.stack([torch.tensor([float(colour in text.split()) for colour in COLOURS]) for text in captions])
 
     def match(self, image: Tensor, captions: list[str]) -> Tensor:
         """1 where the colours are the same, else 0."""
-        return (self.encode_images(image) * self.encode_text(captions).pooled).sum(1)
+        return (self.encode_images(image) * self.embed_text(captions)).sum(1)
 
     def caption(self, image: Tensor) -> list[str]:
         """ "<colour> on grey"."""
