@@ -9,10 +9,10 @@ STAGES := data blip vqvae codes prior diffusion evaluation latents report
 
 export PROMPT
 .DEFAULT_GOAL := help
-.PHONY: help setup all demo samples weights compare test lint bench clean $(STAGES)
+.PHONY: help setup all demo samples weights compare-text test lint bench clean $(STAGES)
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
 	@echo
 	@echo '  CONFIG=configs/x.yaml picks the run (now $(CONFIG)), ARGS="--vqvae.max_steps 100" overrides its values'
 
@@ -48,7 +48,7 @@ samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"
 weights: $(READY) ## fetch the pretrained checkpoints that CONFIG names
 	@$(RUN) weights --config $(CONFIG) $(ARGS)
 
-compare: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
+compare-text: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
 	@$(VENV)/bin/python -m benchmarks.text --config $(CONFIG) $(ARGS)
 
 test: $(READY) ## the whole test suite

@@ -1,6 +1,6 @@
 """What each form of text (`prior.text`) is worth to the prior: one prior for each, on the same codes, in one table.
 
-`make compare CONFIG=configs/demo.yaml`. The run's own prior is one of them. The others are runs beside it, such as
+`make compare-text CONFIG=configs/demo.yaml`. The run's own prior is one of them. The others are runs beside it, such as
 `demo-codes`, which share what comes before the prior (hard links, no byte is copied): stage `prior` trains them, so a
 stopped comparison goes on where it was, and they can be painted from and evaluated as any run can.
 """
