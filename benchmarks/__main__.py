@@ -4,11 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import features, folder, sampler, store, vqvae
+from benchmarks import features, folder, prior, sampler, store, vqvae
 
 MEASUREMENTS = {
     "features": features.cases,
     "folder": folder.cases,
+    "prior": prior.cases,
     "sampler": sampler.cases,
     "store": store.cases,
     "vqvae": vqvae.cases,

@@ -27,7 +27,8 @@ class CodeBatch(NamedTuple):
 
 def bits_per_code(logits: Tensor, codes: Tensor) -> Tensor:
     """Mean negative log-likelihood of codes (B,H,W) under logits (B,K,H,W), in bits."""
-    return F.cross_entropy(logits, codes) / math.log(2)
+    rows = logits.movedim(1, -1).flatten(0, 2).float()  # as the network has them: K lies last, nothing is copied
+    return F.cross_entropy(rows, codes.flatten()) / math.log(2)
 
 
 class PriorModule(pl.LightningModule):

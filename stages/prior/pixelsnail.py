@@ -14,7 +14,7 @@ channels-last without a copy.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -151,15 +151,19 @@ class Attention(nn.Module):
     def causal(self, x: Tensor) -> Tensor:
         """Self-attention of each position over itself and earlier ones, (B,N,C) in raster order."""
         normed = self.norm(x)
-        attended = F.scaled_dot_product_attention(self.query(normed), *self.key_value(normed), is_causal=True)
-        return x + self.to_out(attended.transpose(1, 2).flatten(2))
+        return x + self.to_out(_attend(self.query(normed), *self.key_value(normed), is_causal=True))
 
     def cross(self, x: Tensor, source: Tensor, mask: Tensor) -> Tensor:
         """Attention of (B,N,C) over (B,M,C), of which mask (B,M) bool tells what may be seen."""
-        attended = F.scaled_dot_product_attention(
-            self.query(self.norm(x)), *self.key_value(source), attn_mask=mask[:, None, None, :]
-        )
-        return x + self.to_out(attended.transpose(1, 2).flatten(2))
+        query = self.query(self.norm(x))
+        return x + self.to_out(_attend(query, *self.key_value(source), attn_mask=mask[:, None, None, :]))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, **masked: Any) -> Tensor:
+    """(B,heads,N,d) over (B,heads,M,d) -> (B,N,heads d), in float32: in bfloat16 processors take longer for it."""
+    with torch.autocast(query.device.type, enabled=False):
+        attended = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), **masked)
+    return attended.transpose(1, 2).flatten(2)
 
 
 class Block(nn.Module):

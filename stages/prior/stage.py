@@ -72,6 +72,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             desc=f"prior {name}",
             ema_decay=config.prior.ema_decay,
             best=Best("val/loss", patience=config.prior.patience),
+            precision=config.prior.precision,
         )
     with workspace.publish("prior") as output:
         save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)

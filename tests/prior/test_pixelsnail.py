@@ -1,5 +1,7 @@
 """PixelSNAIL is causal and listens to what it is given."""
 
+import math
+
 import pytest
 import torch
 
@@ -83,6 +85,29 @@ def test_text_codes_mean_something_by_their_places() -> None:
         network(codes, network.condition(c)) for c in (captions, captions._replace(codes=captions.codes.flip(1)))
     )
     assert (reversed_order - base).abs().max() > 0.01
+
+
+def test_bits_per_code_by_hand() -> None:
+    logits, codes = torch.randn(2, 5, 3, 4), torch.randint(0, 5, (2, 3, 4))
+    bits = -logits.log_softmax(dim=1).gather(1, codes[:, None]).mean() / math.log(2)
+    torch.testing.assert_close(bits_per_code(logits, codes), bits)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_bfloat16_learns_as_float32_does(text: str) -> None:
+    case = Case(6, 3, True, 5, 1, text)
+    network, codes = build(case), random_codes(case, 4)
+    captions, context = make_captions(4), torch.randint(0, K, (4, 3, 3))
+    gradients = []
+    for enabled in (False, True):
+        network.requires_grad_(True).zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = bits_per_code(network(codes, network.condition(captions, context)), codes)
+        assert loss.dtype == torch.float32
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    exact, rounded = gradients
+    assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.995
 
 
 def test_bits_per_code_of_a_uniform_guess() -> None:
