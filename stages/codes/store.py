@@ -90,6 +90,11 @@ class Rows:
         pieces = [self._bytes[c][s : s + size] for c, s in zip(chunks.tolist(), starts, strict=True)]
         return np.frombuffer(bytearray().join(pieces), dtype=self._row)
 
+    @property
+    def record_rows(self) -> np.ndarray:
+        """(P,) int64, places of all pairs in the prepared set."""
+        return np.concatenate([np.empty(0, dtype=np.int64), *(chunk["record_row"] for chunk in self._chunks)])
+
     def read(self) -> np.ndarray:
         """All records: structured array (P,) of `Schema.row`, a copy."""
         return np.concatenate([np.empty(0, dtype=self._row), *self._chunks])

@@ -13,7 +13,8 @@ class LatentsConfig:
     """Effective numbers of neighbours of t-SNE (van der Maaten & Hinton 2008), one layout each; the large plots show
     the first. Clipped to a third of the points."""
     max_points: int = 1000
-    """Most pictures shown; of more, a seeded choice. t-SNE takes about 1 s of a core for 500 points, 3 s for 1000."""
+    """Most pictures shown; of more, a seeded choice. t-SNE takes about 1 s of a core for 500 points, 3 s for 1000, and
+    its judging memory with the square of them. Codes are counted over all pictures, mutual information is of these."""
     neighbours: int = 10
     """Neighbours k of trustworthiness, of kNN and label agreement and of retrieval; clipped for few points."""
     clusters: tuple[int, ...] = (4, 6, 8, 10, 12)
@@ -35,8 +36,8 @@ class LatentsConfig:
                 "latents.perplexities must differ in their first three digits, by which their columns are named, got "
                 f"{self.perplexities}"
             )
-        if self.max_points < 2:
-            raise ValueError(f"latents.max_points must be at least 2, got {self.max_points}")
+        if not 2 <= self.max_points <= 5000:
+            raise ValueError(f"latents.max_points must be in [2, 5000], got {self.max_points}")
         if self.neighbours < 1:
             raise ValueError(f"latents.neighbours must be at least 1, got {self.neighbours}")
         if not self.clusters or not all(2 <= count <= 16 for count in self.clusters):

@@ -52,6 +52,7 @@ def write_page(
         split=split,
         found=found,
         count=len(points),
+        drawn=points.drawn,
         embedded=embedded,
         plotly=get_plotlyjs(),
         data=page_data(points, views, colourings, thumbnails, seed),

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from stages.latents.measures import co_occurrences, code_counts, codes_perplexity, position_perplexities
+from stages.latents.counting import Together
+from stages.latents.measures import codes_perplexity
 from stages.latents.style import COLOURS, CUMULATIVE, FIRST, STYLE, head, new_figure, save
 
 ENOUGH = 0.9
@@ -18,17 +19,17 @@ SPAN = 4.0
 """Largest over- and under-representation that the heat map tells apart, powers of two."""
 
 
-def plot_explained_variance(path: Path, levels: dict[str, np.ndarray], points: int) -> str:
+def plot_explained_variance(path: Path, levels: dict[str, np.ndarray], *, drawn: str) -> str:
     """Scree (bars) and cumulative share (line) of the variance, one panel per level.
 
     Args:
         levels: level -> share of the variance per component, (C,).
-        points: how many points they were measured on.
+        drawn: how many they were measured on, in words.
     """
     needed = {level: _components_needed(explained) for level, explained in levels.items()}
     title = "Variance explained by principal components"
     said = (
-        f"n = {points} pooled z_q per level. Components for {ENOUGH:.0%} of the variance (dashed): "
+        f"n = {drawn}, pooled z_q. Components for {ENOUGH:.0%} of the variance (dashed): "
         + ", ".join(f"{level} {needed[level]} of {len(levels[level])}" for level in levels)
         + "."
     )
@@ -56,25 +57,33 @@ def _components_needed(explained: np.ndarray) -> int:
     return int((np.cumsum(explained) < ENOUGH - 1e-9).sum()) + 1 if explained.any() else 0
 
 
-def plot_code_usage(path: Path, levels: dict[str, np.ndarray], codebook_size: int, *, split: str) -> str:
+def plot_code_usage(
+    path: Path,
+    counts: dict[str, np.ndarray],
+    varied: dict[str, np.ndarray],
+    *,
+    pairs: str,
+    drawn: str,
+) -> str:
     """How often each code occurs, sorted, and how varied the codes of each position are, one row per level.
 
     Args:
-        levels: level -> codes (N,...), of pictures or captions.
+        counts: level -> how often each code occurs, (K,).
+        varied: level -> perplexity of the codes at each position, (...).
+        pairs: what was counted, in words.
+        drawn: what the perplexities were measured on, in words.
     """
     title = "How often each code is used, and where codes vary"
-    counted = next(iter(levels.values()))
     said = (
-        f"n = {len(counted)} pairs of '{split}'; {codebook_size} codes a level. Left: codes sorted by frequency, "
-        "dashed: all equally often. Right: perplexity of the codes at each position over the pairs, one scale for all."
+        f"{pairs}; {len(next(iter(counts.values())))} codes a level. Left: codes sorted by frequency, dashed: all "
+        f"equally often. Right: perplexity of the codes at each position, n = {drawn}, one scale for all."
     )
-    varied = {level: position_perplexities(indices, codebook_size) for level, indices in levels.items()}
     highest = max(float(values.max()) for values in varied.values())
     with mpl.rc_context(STYLE):
-        figure = new_figure(0.8 + 2.0 * len(levels))
-        panels = figure.subplots(len(levels), 2, squeeze=False, width_ratios=(2.2, 1))
-        for number, (level, indices) in enumerate(levels.items()):
-            _sorted_bars(panels[number, 0], level, code_counts(indices, codebook_size), COLOURS[number % 6])
+        figure = new_figure(0.8 + 2.0 * len(counts))
+        panels = figure.subplots(len(counts), 2, squeeze=False, width_ratios=(2.2, 1))
+        for number, level in enumerate(counts):
+            _sorted_bars(panels[number, 0], level, counts[level], COLOURS[number % 6])
             image = _position_map(panels[number, 1], level, varied[level], highest)
         panels[-1, 0].set_xlabel("code, most frequent first")
         figure.colorbar(image, ax=panels[:, 1].tolist(), shrink=0.6, label="perplexity at the position")
@@ -102,23 +111,22 @@ def _position_map(axes: Axes, level: str, values: np.ndarray, highest: float) ->
     return axes.imshow(grid, cmap="cividis", vmin=1, vmax=max(highest, 1.001))
 
 
-def plot_co_occurrence(
-    path: Path, top: np.ndarray, bottom: np.ndarray, codebook_size: int, *, most: int, information: tuple[float, float]
-) -> str:
+def plot_co_occurrence(path: Path, together: Together, *, information: tuple[float, float], drawn: str) -> str:
     """Which bottom codes lie under which top code, more or less often than by chance, as a heat map in clustered order.
 
     Args:
-        top, bottom: (P,) paired codes, as `code_pairs` gives them.
-        most: codes of each level shown, the most frequent ones.
-        information: normalised mutual information, and its value by chance.
+        together: of the most frequent codes, which are shown.
+        information: normalised mutual information of all codes, and its value by chance.
+        drawn: what that was measured on, in words.
     """
-    lift, rows, columns, covered = clustered_lift(co_occurrences(top, bottom, codebook_size), most)
+    lift, rows, columns = clustered_lift(together)
+    covered = together.counts.sum() / max(1, together.positions)
     title = "Which bottom codes lie under which top code"
     said = (
-        f"n = {len(top):,} positions; the {len(rows)} most frequent top and {len(columns)} bottom codes, {covered:.0%} "
-        f"of the positions, ordered by clustering. Normalised mutual information {information[0]:.3f} (chance "
-        f"{information[1]:.3f}). Colour: observed over expected if the levels were independent, one added to both; "
-        "white: as expected, or too rare to say."
+        f"n = {together.positions:,} positions; the {len(rows)} most frequent top and {len(columns)} bottom codes, "
+        f"{covered:.0%} of the positions, ordered by clustering. Normalised mutual information {information[0]:.3f} "
+        f"(chance {information[1]:.3f}; n = {drawn}). Colour: observed over expected if the levels were independent, "
+        "one added to both; white: as expected, or too rare to say."
     )
     pale = LinearSegmentedColormap.from_list("pale", mpl.colormaps["PuOr_r"](np.linspace(0.12, 0.88, 257)))
     with mpl.rc_context(STYLE | {"axes.grid": False}):
@@ -134,31 +142,16 @@ def plot_co_occurrence(
     return f"{title}. {said}"
 
 
-def clustered_lift(counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """log2((observed + 1) / (expected + 1)) of the most frequent codes, alike codes side by side. One is added to both
-    because pairs of which hardly one was expected say nothing by being absent.
-
-    Args:
-        counts: (K,K) co-occurrences.
+def clustered_lift(together: Together) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log2((observed + 1) / (expected + 1)), alike codes side by side. One is added to both because pairs of which
+    hardly one was expected say nothing by being absent.
 
     Returns:
-        (R,C) in [-SPAN,SPAN]; the codes of its rows (R,) and columns (C,); and the share of all co-occurrences that it
-        covers.
+        (R,C) in [-SPAN,SPAN], and the codes of its rows (R,) and columns (C,).
     """
-    total = max(1, counts.sum())
-    expected = np.outer(counts.sum(1), counts.sum(0)) / total
-    lift = np.clip(np.log2((counts + 1) / (expected + 1)), -SPAN, SPAN)
-    rows, columns = (_most_frequent(counts.sum(axis), most) for axis in (1, 0))
-    shown = lift[np.ix_(rows, columns)]
-    across, down = _alike_order(shown), _alike_order(shown.T)
-    rows, columns = rows[across], columns[down]
-    return lift[np.ix_(rows, columns)], rows, columns, float(counts[np.ix_(rows, columns)].sum() / total)
-
-
-def _most_frequent(counts: np.ndarray, most: int) -> np.ndarray:
-    order = np.argsort(-counts, kind="stable")[:most]
-    chosen: np.ndarray = order[counts[order] > 0]
-    return chosen
+    lift = np.clip(np.log2((together.counts + 1) / (together.expected + 1)), -SPAN, SPAN)
+    across, down = _alike_order(lift), _alike_order(lift.T)
+    return lift[np.ix_(across, down)], together.top[across], together.bottom[down]
 
 
 def _alike_order(rows: np.ndarray) -> np.ndarray:

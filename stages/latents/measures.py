@@ -2,7 +2,6 @@
 its picture."""
 
 import numpy as np
-from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 
@@ -23,16 +22,19 @@ def code_usage(counts: np.ndarray) -> float:
 
 def codes_perplexity(counts: np.ndarray) -> float:
     """exp of the codes' entropy: the number of evenly used codes with the same entropy, in [1,K]; 0 without codes."""
-    if counts.sum() == 0:
-        return 0.0
+    return float(np.exp(_entropy(counts))) if counts.any() else 0.0
+
+
+def _entropy(counts: np.ndarray) -> float:
+    """Of what was counted, nats."""
     share = counts[counts > 0] / counts.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
+    return float(-(share * np.log(share)).sum())
 
 
-def position_perplexities(indices: np.ndarray, codebook_size: int) -> np.ndarray:
+def position_perplexities(indices: np.ndarray) -> np.ndarray:
     """Perplexity, over the pictures, of the codes at each position: codes (N,...) -> (...), in [1,min(N,K)]."""
     flat = indices.reshape(len(indices), -1)  # (N,P)
-    values = [codes_perplexity(code_counts(flat[:, place], codebook_size)) for place in range(flat.shape[1])]
+    values = [codes_perplexity(np.unique(codes, return_counts=True)[1]) for codes in flat.T]
     return np.array(values).reshape(indices.shape[1:])
 
 
@@ -42,21 +44,24 @@ def code_pairs(top: np.ndarray, bottom: np.ndarray) -> tuple[np.ndarray, np.ndar
     return covering.reshape(-1).astype(np.int64), bottom.reshape(-1).astype(np.int64)
 
 
-def co_occurrences(top: np.ndarray, bottom: np.ndarray, codebook_size: int) -> np.ndarray:
-    """How often a top code covers a bottom code, int64 (K,K), top codes in rows.
-
-    Args:
-        top, bottom: (P,) as `code_pairs` gives them, in [0,K).
-    """
-    pairs = np.bincount(top * codebook_size + bottom, minlength=codebook_size**2)
-    return pairs.reshape(codebook_size, codebook_size)
-
-
 def mutual_information(top: np.ndarray, bottom: np.ndarray, seed: int) -> tuple[float, float]:
     """Normalised mutual information (arithmetic mean of the entropies) of paired codes (P,), in [0,1], and what remains
-    of it by chance when the bottom codes are shuffled: few pairs and many codes alone give more than 0."""
+    of it by chance when the bottom codes are shuffled: few pairs and many codes alone give more than 0.
+
+    Args:
+        top, bottom: int64 in [0,65536), as `code_pairs` gives them.
+    """
+    alone = _label_entropy(top) + _label_entropy(bottom)
+    if alone == 0:  # one code a level, which tells all there is to be told of the other
+        return 1.0, 1.0
     shuffled = np.random.default_rng(seed).permutation(bottom)
-    return float(normalized_mutual_info_score(top, bottom)), float(normalized_mutual_info_score(top, shuffled))
+    found, chance = (2 * (1 - _label_entropy(top << 16 | other) / alone) for other in (bottom, shuffled))
+    return max(0.0, found), max(0.0, chance)
+
+
+def _label_entropy(labels: np.ndarray) -> float:
+    """Of labels (P,), nats."""
+    return _entropy(np.unique(labels, return_counts=True)[1])
 
 
 def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

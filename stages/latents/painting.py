@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.codes import SplitCodes
+from stages.codes import Rows
 from stages.data import to_uint8
-from stages.latents.measures import co_occurrences, code_counts, code_pairs
+from stages.latents.counting import count_together, most_frequent
 from stages.latents.style import STYLE, head, new_figure, save
 from stages.vqvae import VQVAE
 
@@ -39,18 +39,22 @@ class Painted(NamedTuple):
 
 
 @torch.no_grad()
-def paint_codes(vqvae: VQVAE, codes: SplitCodes, level: str, most: int) -> Painted:
-    """Paints the most frequent codes of a level, top or bottom."""
-    K = vqvae.codebook_size
-    books = {"top": vqvae.embed_top(torch.arange(K)), "bottom": vqvae.embed_bottom(torch.arange(K))}  # each (K,D)
-    counts = {"top": code_counts(codes.top, K), "bottom": code_counts(codes.bottom, K)}
-    means = {name: _weighted_mean(books[name], counts[name]) for name in books}  # each (D,)
-    chosen = np.argsort(-counts[level], kind="stable")[:most]
-    chosen = chosen[counts[level][chosen] > 0]
-    other = "bottom" if level == "top" else "top"
-    together = co_occurrences(*code_pairs(codes.top, codes.bottom), K)
-    company = together if level == "top" else together.T  # (K,K), codes of this level in rows
-    usual = torch.stack([_weighted_mean(books[other], company[code]) for code in chosen])  # (C,D)
+def paint_codes(vqvae: VQVAE, rows: Rows, counts: dict[str, np.ndarray], level: str, most: int) -> Painted:
+    """Paints the most frequent codes of a level, top or bottom.
+
+    Args:
+        rows: all pairs of the split.
+        counts: of the codes of both levels, (K,).
+    """
+    every = np.arange(vqvae.codebook_size)
+    books = {"top": vqvae.embed_top(torch.from_numpy(every)), "bottom": vqvae.embed_bottom(torch.from_numpy(every))}
+    means = {name: _weighted_mean(book, counts[name]) for name, book in books.items()}  # each (D,) of a book (K,D)
+    chosen = most_frequent(counts[level], most)
+    if level == "top":
+        other, company = "bottom", count_together(rows, chosen, every, len(every))  # (C,K)
+    else:
+        other, company = "top", count_together(rows, every, chosen, len(every)).T
+    usual = _weighted_mean(books[other], company)  # (C,D)
 
     def paint(own: Tensor, others: Tensor) -> Tensor:
         grids = {level: _fill(vqvae, level, own), other: _fill(vqvae, other, others)}
@@ -68,8 +72,8 @@ def paint_codes(vqvae: VQVAE, codes: SplitCodes, level: str, most: int) -> Paint
 
 
 def _weighted_mean(book: Tensor, counts: np.ndarray) -> Tensor:
-    """Mean of the code vectors (K,D), each as often as counted (K,): (D,)."""
-    weights = torch.from_numpy(counts / counts.sum()).to(book.dtype)
+    """Mean of the code vectors (K,D), each as often as counted (...,K): (...,D)."""
+    weights = torch.from_numpy(counts / counts.sum(-1, keepdims=True)).to(book.dtype)
     return weights @ book
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.codes import SplitCodes
+from stages.codes import Rows
 from stages.data import PreparedSet, Record
 from stages.vqvae import VQVAE
 
@@ -26,33 +26,49 @@ class LatentPoints:
     """(N,D) mean of the caption's z_q over its codes; of the top level's code book."""
     records: list[Record]
     """The pair each point stands for: the picture's first in the split."""
-    record_rows: np.ndarray
-    """(N,) int64, the pairs' places in the prepared set."""
+    codes: np.ndarray
+    """(N,) the pairs' records in the store: structured array with `record_row`, `top`, `bottom` and `text`."""
+    available: int
+    """Pictures of the split that these N were drawn from."""
 
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def record_rows(self) -> np.ndarray:
+        """(N,) int64, the pairs' places in the prepared set."""
+        return self.codes["record_row"].astype(np.int64)
 
-def gather_points(dataset: PreparedSet, codes: SplitCodes, vqvae: VQVAE, *, max_points: int, seed: int) -> LatentPoints:
-    """Pooled z_q of a split's pictures and captions, at most `max_points` of them."""
-    chosen = choose_rows(dataset, codes.record_rows, max_points, seed)
-    rows = codes.record_rows[chosen]
+    @property
+    def drawn(self) -> str:
+        """How many pictures there are, and of how many they were drawn, in words."""
+        if len(self) == self.available:
+            return f"{len(self):,} pictures"
+        return f"{len(self):,} of {self.available:,} pictures drawn by seed"
+
+
+def gather_points(dataset: PreparedSet, rows: Rows, vqvae: VQVAE, *, max_points: int, seed: int) -> LatentPoints:
+    """Pooled z_q of a split's pictures and captions, of each picture its first pair; of more than `max_points` a seeded
+    choice, and only the codes of these are read."""
+    record_rows = rows.record_rows
+    chosen = first = first_pairs(dataset, record_rows)
+    if len(first) > max_points:
+        chosen = np.sort(np.random.default_rng(seed).choice(first, max_points, replace=False))
+    codes = rows.take(chosen)
     return LatentPoints(
-        top=pool(codes.top[chosen], vqvae.embed_top),
-        bottom=pool(codes.bottom[chosen], vqvae.embed_bottom),
-        text=pool(codes.text[chosen], vqvae.embed_top),
-        records=[dataset.records[row] for row in rows],
-        record_rows=rows,
+        top=pool(codes["top"], vqvae.embed_top),
+        bottom=pool(codes["bottom"], vqvae.embed_bottom),
+        text=pool(codes["text"], vqvae.embed_top),
+        records=[dataset.records[row] for row in record_rows[chosen]],
+        codes=codes,
+        available=len(first),
     )
 
 
-def choose_rows(dataset: PreparedSet, record_rows: np.ndarray, max_points: int, seed: int) -> np.ndarray:
-    """Rows of a split's codes, int64, rising: each picture's first pair; of more than `max_points` a seeded choice."""
+def first_pairs(dataset: PreparedSet, record_rows: np.ndarray) -> np.ndarray:
+    """Where among a split's pairs (P,) each picture's first one is: int64, rising."""
     pictures = np.array([dataset.records[row].image for row in record_rows])
-    first = np.sort(np.unique(pictures, return_index=True)[1])
-    if len(first) <= max_points:
-        return first
-    return np.sort(np.random.default_rng(seed).choice(first, max_points, replace=False))
+    return np.sort(np.unique(pictures, return_index=True)[1])
 
 
 @torch.no_grad()

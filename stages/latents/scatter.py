@@ -50,13 +50,14 @@ def same_label(view: View, colouring: Colouring) -> str:
     return f"neighbours with the same label {share:.0%} (chance {chance:.0%})"
 
 
-def plot_view(path: Path, view: View, colouring: Colouring, *, seed: int) -> str:
-    """One view, a colour and a marker per label; returns what it shows, in words."""
+def plot_view(path: Path, view: View, colouring: Colouring, *, drawn: str, seed: int) -> str:
+    """One view, a colour and a marker per label; returns what it shows, in words.
+
+    Args:
+        drawn: how many pictures there are, in words.
+    """
     title = f"{'PCA' if view.perplexity is None else 't-SNE'} of pooled z_q, {LEVEL_NAMES[view.level]}"
-    said = (
-        f"n = {len(view.coordinates)} pictures; {judgement(view, seed)}. "
-        f"Colours: {colouring.source}; {same_label(view, colouring)}."
-    )
+    said = f"n = {drawn}; {judgement(view, seed)}. Colours: {colouring.source}; {same_label(view, colouring)}."
     with mpl.rc_context(STYLE):
         figure = new_figure(6.2)
         axes = figure.subplots()
@@ -65,12 +66,12 @@ def plot_view(path: Path, view: View, colouring: Colouring, *, seed: int) -> str
     return f"{title}. {said}"
 
 
-def plot_perplexities(path: Path, views: dict[str, list[View]], colouring: Colouring, *, seed: int) -> str:
+def plot_perplexities(path: Path, views: dict[str, list[View]], colouring: Colouring, *, drawn: str, seed: int) -> str:
     """Rows of levels by columns of perplexities, so that what only one perplexity shows is not believed."""
     title = "t-SNE at several perplexities"
     first = next(iter(views.values()))[0]
     said = (
-        f"n = {len(colouring.labels)} pictures; pooled z_q; PCA start, seed {seed}; T: trustworthiness, A: kNN "
+        f"n = {drawn}; pooled z_q; PCA start, seed {seed}; T: trustworthiness, A: kNN "
         f"agreement (chance {first.chance_agreement:.2f}), k={first.neighbours}. Colours: {colouring.source}."
     )
     columns = max(map(len, views.values()))
@@ -88,12 +89,12 @@ def plot_perplexities(path: Path, views: dict[str, list[View]], colouring: Colou
     return f"{title}. {said}"
 
 
-def plot_colourings(path: Path, view: View, colourings: Sequence[Colouring], *, seed: int) -> str:
+def plot_colourings(path: Path, view: View, colourings: Sequence[Colouring], *, drawn: str, seed: int) -> str:
     """One view, a panel per colouring, each with its own legend and how often neighbours share the label."""
     method = "PCA" if view.perplexity is None else "t-SNE"
     title = f"{method} of the {LEVEL_NAMES[view.level]} in {len(colourings)} colourings"
     said = (
-        f"n = {len(view.coordinates)} pictures, pooled z_q; {judgement(view, seed)}. "
+        f"n = {drawn}, pooled z_q; {judgement(view, seed)}. "
         f"Same label: share of the {view.neighbours} nearest in the plot that have a point's label, among those that "
         "have one; grey: the others."
     )
@@ -113,7 +114,9 @@ def plot_colourings(path: Path, view: View, colourings: Sequence[Colouring], *, 
     return f"{title}. {said}"
 
 
-def plot_joint(path: Path, view: View, colouring: Colouring, *, seed: int, nearest: np.ndarray, found: str) -> str:
+def plot_joint(
+    path: Path, view: View, colouring: Colouring, *, drawn: str, seed: int, nearest: np.ndarray, found: str
+) -> str:
     """Pictures (filled circles) and captions (open triangles) in one view, some captions linked with their picture.
 
     Args:
@@ -124,7 +127,7 @@ def plot_joint(path: Path, view: View, colouring: Colouring, *, seed: int, neare
     linked = np.random.default_rng(seed).permutation(len(pictures))[:LINKED_PAIRS]
     title = f"{'PCA' if view.perplexity is None else 't-SNE'} of pictures and captions together"
     said = (
-        f"n = {len(pictures)} pictures (pooled top z_q) and a caption of each (pooled z_q of its codes); "
+        f"n = {drawn} (pooled top z_q) and a caption of each (pooled z_q of its codes); "
         f"{judgement(view, seed)}. Colours: {colouring.source}. {found} Lines link {len(linked)} captions, drawn "
         "by seed, with their picture: solid where it is among the nearest."
     )

@@ -6,22 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from stages.codes import CodeStore, SplitCodes
+from stages.codes import CodeStore, Rows
 from stages.config import RunConfig
 from stages.config.latents import LatentsConfig
 from stages.data import PreparedSet, load_dataset
 from stages.errors import StageError
 from stages.latents import maps, painting, scatter, tables
 from stages.latents.colourings import Colouring, find_colourings
+from stages.latents.counting import PARTS, count_codes, frequent_together
 from stages.latents.interactive import write_page
 from stages.latents.measures import (
-    co_occurrences,
-    code_counts,
     code_pairs,
     code_usage,
     codes_perplexity,
     modality_mixing,
     mutual_information,
+    position_perplexities,
     retrieval_at,
     retrieval_ranks,
 )
@@ -48,7 +48,7 @@ class Material:
     run: str
     dataset: PreparedSet
     vqvae: VQVAE
-    codes: SplitCodes
+    rows: Rows
     points: LatentPoints
     views: Views
     colourings: list[Colouring]
@@ -68,8 +68,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     dataset = load_dataset(workspace.require("data"))
     vqvae = load_vqvae(workspace.require("vqvae"))
     dataset.split(section.split)  # says so if there is none of that name
-    codes = CodeStore.open(workspace.require("codes")).read(section.split)
-    points = gather_points(dataset, codes, vqvae, max_points=section.max_points, seed=config.seed)
+    rows = CodeStore.open(workspace.require("codes")).rows(section.split)
+    points = gather_points(dataset, rows, vqvae, max_points=section.max_points, seed=config.seed)
     if len(points) < 2:
         raise StageError(
             f"latents.split: '{section.split}' has {len(points)} pictures and a projection needs at least 2; "
@@ -77,39 +77,40 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         )
     views = make_views(section, points, config.seed)
     colourings = find_colourings(dataset, points, section.clusters, config.seed)
-    material = Material(section, config.seed, config.run, dataset, vqvae, codes, points, views, colourings)
+    material = Material(section, config.seed, config.run, dataset, vqvae, rows, points, views, colourings)
     with workspace.publish("latents") as output:
         output.figures |= _point_figures(material) | _retrieval_figures(points, section.neighbours)
         _publish_views(material, output)
         _publish_codes(material, output)
         _publish_interactive(material, output)
-    _say(output.figures)
+    _say(output.figures, points.drawn)
 
 
 def _publish_views(material: Material, output: Output) -> None:
     """Plots and tables of the projections; of too few points for t-SNE, those of PCA alone."""
-    views, colouring, seed = material.views, material.colourings[0], material.seed
-    folder = output.directory
+    views, colouring, folder = material.views, material.colourings[0], output.directory
+    seed, drawn = material.seed, material.points.drawn
     tables.write_coordinates(folder / "coordinates.csv", material.points, views.views, material.colourings)
     tables.write_views(folder / "views.csv", views.views, material.colourings, seed)
     tables.write_explained_variance(folder / "explained_variance.csv", views.explained)
-    count = len(material.points)
     path = folder / "explained_variance.png"
-    _add_plot(output, path.name, maps.plot_explained_variance(path, views.explained, count))
+    _add_plot(output, path.name, maps.plot_explained_variance(path, views.explained, drawn=drawn))
     for level in ("top", "bottom"):
         large = [views.pca(level), *views.of(level)[:1]]
         for view in large:
             path = folder / f"{'pca' if view.perplexity is None else 'tsne'}_{level}.png"
-            _add_plot(output, path.name, scatter.plot_view(path, view, colouring, seed=seed))
+            _add_plot(output, path.name, scatter.plot_view(path, view, colouring, drawn=drawn, seed=seed))
     levels = {level: views.of(level) for level in ("top", "bottom") if views.of(level)}
     if levels:
         path = folder / "tsne_perplexities.png"
-        _add_plot(output, path.name, scatter.plot_perplexities(path, levels, colouring, seed=seed))
+        _add_plot(output, path.name, scatter.plot_perplexities(path, levels, colouring, drawn=drawn, seed=seed))
     first = _large(views, "top")
     path = folder / "colourings.png"
-    _add_plot(output, path.name, scatter.plot_colourings(path, first, _panels(material), seed=seed))
+    said = scatter.plot_colourings(path, first, _panels(material), drawn=drawn, seed=seed)
+    _add_plot(output, path.name, said)
     path = folder / "thumbnails.png"
-    _add_plot(output, path.name, plot_thumbnails(path, first, material.picture, colouring, seed=seed))
+    said = plot_thumbnails(path, first, material.picture, colouring, drawn=drawn, seed=seed)
+    _add_plot(output, path.name, said)
     _publish_joint(material, output)
 
 
@@ -119,7 +120,8 @@ def _publish_joint(material: Material, output: Output) -> None:
     path = output.directory / f"{'pca' if view.perplexity is None else 'tsne'}_joint.png"
     nearest = nearer < min(RETRIEVAL_K, len(points))
     found = _found(output.figures)
-    said = scatter.plot_joint(path, view, material.colourings[0], seed=material.seed, nearest=nearest, found=found)
+    colouring, seed = material.colourings[0], material.seed
+    said = scatter.plot_joint(path, view, colouring, drawn=points.drawn, seed=seed, nearest=nearest, found=found)
     _add_plot(output, path.name, said)
 
 
@@ -145,27 +147,30 @@ def _panels(material: Material) -> list[Colouring]:
 
 
 def _publish_codes(material: Material, output: Output) -> None:
-    """Plots, tables and figures of the codes themselves, over every pair of the split."""
-    codes, K, folder = material.codes, material.vqvae.codebook_size, output.directory
-    levels = {"top": codes.top, "bottom": codes.bottom, "caption": codes.text}
-    counts = {level: code_counts(indices, K) for level, indices in levels.items()}
-    output.figures |= {"pairs": len(codes), "codebook_size": K}
+    """Plots, tables and figures of the codes themselves: counted over every pair of the split, a few at a time; what
+    takes the codes side by side, the perplexity of a position and mutual information, of the points' pictures alone."""
+    rows, K, folder = material.rows, material.vqvae.codebook_size, output.directory
+    codes, drawn = material.points.codes, material.points.drawn
+    counts = count_codes(rows, K)
+    output.figures |= {"pairs": len(rows), "codebook_size": K}
     for level, name in (("top", "top"), ("bottom", "bottom"), ("caption", "text")):
         output.figures[f"usage_{name}"] = code_usage(counts[level])
         output.figures[f"perplexity_{name}"] = codes_perplexity(counts[level])
     tables.write_code_usage(folder / "code_usage.csv", counts)
     split = material.section.split
     path = folder / "code_usage.png"
-    _add_plot(output, path.name, maps.plot_code_usage(path, levels, K, split=split))
-    top, bottom = code_pairs(codes.top, codes.bottom)
-    information = mutual_information(top, bottom, material.seed)
+    varied = {level: position_perplexities(codes[part]) for level, part in PARTS.items()}
+    pairs = f"n = {len(rows):,} pairs of '{split}'"
+    _add_plot(output, path.name, maps.plot_code_usage(path, counts, varied, pairs=pairs, drawn=drawn))
+    information = mutual_information(*code_pairs(codes["top"], codes["bottom"]), material.seed)
     output.figures |= {"mutual_information": information[0], "mutual_information_chance": information[1]}
-    tables.write_co_occurrences(folder / "co_occurrence.csv", co_occurrences(top, bottom, K))
+    together = frequent_together(rows, counts, material.section.heatmap_codes)
+    tables.write_co_occurrences(folder / "co_occurrence.csv", together)
     path = folder / "co_occurrence.png"
-    most = material.section.heatmap_codes
-    _add_plot(output, path.name, maps.plot_co_occurrence(path, top, bottom, K, most=most, information=information))
+    said = maps.plot_co_occurrence(path, together, information=information, drawn=drawn)
+    _add_plot(output, path.name, said)
     most = material.section.sheet_codes
-    painted = {level: painting.paint_codes(material.vqvae, codes, level, most) for level in ("top", "bottom")}
+    painted = {level: painting.paint_codes(material.vqvae, rows, counts, level, most) for level in ("top", "bottom")}
     path = folder / "code_sheet.png"
     _add_plot(output, path.name, painting.plot_code_sheet(path, painted, split=split))
 
@@ -194,6 +199,7 @@ def _point_figures(material: Material) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "split": section.split,
         "pictures": len(points),
+        "pictures_available": points.available,
         "label_source": colouring.source,
         "labels": len(colouring.order),
         "label_agreement_chance": chance_agreement(labels),
@@ -245,13 +251,13 @@ def _add_plot(output: Output, file: str, caption: str) -> None:
     output.figures.setdefault("plots", []).append({"file": file, "caption": caption})
 
 
-def _say(figures: dict[str, Any]) -> None:
+def _say(figures: dict[str, Any], drawn: str) -> None:
     trust = figures["trustworthiness"]
     log.info(
-        "latents: %d pictures of '%s'; 10 components hold %.0f %% of the top level's variance; "
+        "latents: '%s', %s; 10 components hold %.0f %% of the top level's variance; "
         "t-SNE trustworthiness %s; caption codes find their picture R@10 %.1f %% (chance %.1f %%)",
-        figures["pictures"],
         figures["split"],
+        drawn,
         100 * figures["explained_variance_10_top"],
         f"{trust:.3f}" if trust is not None else "not available",
         100 * figures["retrieval_r10"],

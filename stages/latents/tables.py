@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.latents.colourings import Colouring
+from stages.latents.counting import Together
 from stages.latents.points import LatentPoints
 from stages.latents.projection import chance_agreement, label_agreement
 from stages.latents.views import View
@@ -73,11 +74,11 @@ def write_code_usage(path: Path, counts: dict[str, np.ndarray]) -> None:
     _write(path, ["code", *counts], lines)
 
 
-def write_co_occurrences(path: Path, counts: np.ndarray) -> None:
-    """One line per pair of codes (K,K) that occurs: top code, bottom code, how often."""
-    top, bottom = np.nonzero(counts)
-    found = zip(top.tolist(), bottom.tolist(), counts[top, bottom].tolist(), strict=True)
-    _write(path, ["top_code", "bottom_code", "count"], found)
+def write_co_occurrences(path: Path, together: Together) -> None:
+    """One line per pair of frequent codes that occurs: top code, bottom code, how often."""
+    row, column = np.nonzero(together.counts)
+    found = (together.top[row], together.bottom[column], together.counts[row, column])
+    _write(path, ["top_code", "bottom_code", "count"], sorted(zip(*(part.tolist() for part in found), strict=True)))
 
 
 def _write(path: Path, head: Sequence[str], lines: Iterable[Iterable[Any]]) -> None:

@@ -36,12 +36,13 @@ DPI = 200
 
 
 def plot_thumbnails(
-    path: Path, view: View, picture_of: Callable[[int], np.ndarray], colouring: Colouring, *, seed: int
+    path: Path, view: View, picture_of: Callable[[int], np.ndarray], colouring: Colouring, *, drawn: str, seed: int
 ) -> str:
     """A view with thumbnails framed in their label's colour; one that would cover most of another is left out.
 
     Args:
         picture_of: number of a point -> its picture (H,W,3) uint8; only those shown are asked for.
+        drawn: how many pictures there are, in words.
 
     Returns:
         What it shows, in words.
@@ -51,8 +52,8 @@ def plot_thumbnails(
     shown = uncovered(places, order)
     title = f"{'PCA' if view.perplexity is None else 't-SNE'} of pooled z_q, {LEVEL_NAMES[view.level]}, as pictures"
     said = (
-        f"{len(shown)} of n = {len(places)} pictures, each where its point lies; the others would cover most of one of "
-        f"these; {judgement(view, seed)}. Frames: {colouring.source}."
+        f"n = {drawn}; shown are {len(shown)}, each where its point lies; the others would cover most of one of these; "
+        f"{judgement(view, seed)}. Frames: {colouring.source}."
     )
     labels, names = merge_rare_labels(colouring.labels, colouring.order, len(COLOURS))
     colours = {look.label: look.colour for look in looks(names)} | {ABSENT: ABSENT_COLOUR}

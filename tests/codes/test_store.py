@@ -68,6 +68,7 @@ def test_a_record_alone_some_records_and_all_agree(tmp_path: Path) -> None:
     write(tmp_path, {"train": written})
     rows = CodeStore.open(tmp_path).rows("train")
     assert len(rows) == 23 and SCHEMA.row.itemsize == ROW_BYTES
+    assert rows.record_rows.tolist() == written.record_rows.tolist()
     for number in (0, 9, 10, 19, 20, 22):
         assert np.array_equal(rows[number]["top"], written.top[number])
         assert np.array_equal(rows[number]["text"], written.text[number])

@@ -54,7 +54,9 @@ def points_of(root: Path, rows: int, **fields: list[Any]) -> tuple[PreparedSet, 
     writer.close()
     dataset = load_dataset(root)
     cloud = blobs(4, -(-rows // 4))[:rows]
-    return dataset, LatentPoints(cloud, cloud, cloud, dataset.records, np.arange(rows))
+    codes = np.zeros(rows, dtype=[("record_row", "<u4")])
+    codes["record_row"] = np.arange(rows)
+    return dataset, LatentPoints(cloud, cloud, cloud, dataset.records, codes, rows)
 
 
 def test_smells_and_languages_where_there_are_no_attributes(tmp_path: Path) -> None:

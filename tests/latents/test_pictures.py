@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 
-from stages.codes import SplitCodes
 from stages.data import to_uint8
+from stages.latents.counting import Together, count_codes
 from stages.latents.maps import SPAN, clustered_lift
-from stages.latents.painting import PER_ROW, paint_codes, sheet
+from stages.latents.painting import PER_ROW, Painted, paint_codes, sheet
 from stages.latents.style import COLOURS, MARKERS, MOST_LABELS, looks, merge_rare_labels
 from stages.latents.thumbnails import APART, CANVAS, SIDE, canvas_places, framed, uncovered
 from stages.vqvae import VQVAE, VQVAESizes
+from tests.latents.rows import MadeRows
 
 SIZES = VQVAESizes(16, 8, 8, 1, 4, 4, 16, 3, "ema", 0.9)
 
@@ -18,66 +19,61 @@ def test_lift_is_observed_over_expected_and_alike_codes_lie_together() -> None:
     rng = np.random.default_rng(0)
     kind = rng.permutation(np.repeat([0, 1], 8))
     counts = np.where(kind[:, None] == kind[None], 30, 2)  # two families of codes, mixed up
-    lift, rows, columns, covered = clustered_lift(counts, 16)
-    assert covered == 1.0 and sorted(rows) == sorted(columns) == list(range(16))
-    expected = np.outer(counts.sum(1), counts.sum(0)) / counts.sum()
+    codes, expected = np.arange(16), np.outer(counts.sum(1), counts.sum(0)) / counts.sum()
+    lift, rows, columns = clustered_lift(Together(codes, codes, counts, expected, int(counts.sum())))
+    assert sorted(rows) == sorted(columns) == list(range(16))
     np.testing.assert_allclose(lift, np.log2((counts + 1) / (expected + 1))[np.ix_(rows, columns)])
     assert (np.diff(kind[rows]) != 0).sum() == (np.diff(kind[columns]) != 0).sum() == 1
 
 
-def test_the_heat_map_leaves_out_the_rare_and_does_not_judge_them() -> None:
-    counts = np.zeros((6, 6), dtype=np.int64)
-    counts[:2, :2] = [[500, 0], [0, 500]]
-    counts[2, 2] = 1
-    lift, rows, columns, covered = clustered_lift(counts, 2)
-    assert set(rows) == set(columns) == {0, 1} and covered == 1000 / 1001
-    assert np.isfinite(lift).all() and lift.min() == -SPAN
-    whole, rows, columns, _ = clustered_lift(counts, 6)
-    assert len(rows) == len(columns) == 3  # codes that occur
-    assert abs(whole[rows.tolist().index(2), columns.tolist().index(0)]) < 1  # half a one was expected
-    assert clustered_lift(np.zeros((4, 4), dtype=np.int64), 4)[0].size == 0
+def test_what_is_too_rare_is_not_judged_and_what_is_missing_is() -> None:
+    counts, codes = np.array([[500, 0, 0], [0, 500, 0], [0, 0, 1]]), np.array([7, 4, 9])
+    expected = np.outer(counts.sum(1), counts.sum(0)) / counts.sum()
+    lift, rows, columns = clustered_lift(Together(codes, codes, counts, expected, 1001))
+    assert set(rows) == set(columns) == {4, 7, 9} and np.isfinite(lift).all() and lift.min() == -SPAN
+    assert abs(lift[rows.tolist().index(9), columns.tolist().index(7)]) < 1  # half a one was expected
+    none, empty = np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.int64)
+    assert clustered_lift(Together(none, none, empty, empty, 0))[0].size == 0
 
 
-def painted_codes() -> tuple[VQVAE, SplitCodes]:
+RNG = np.random.default_rng(0)
+TOP, BOTTOM, TEXT = RNG.integers(0, 5, (6, 2, 2)), RNG.integers(0, 16, (6, 4, 4)), RNG.integers(0, 16, (6, 3))
+TOP[:, 0, 0] = 3  # the most frequent
+
+
+def painted(level: str, most: int) -> tuple[VQVAE, Painted]:
     torch.manual_seed(0)
     network = VQVAE(SIZES).eval()
-    rng = np.random.default_rng(0)
-    top, bottom = rng.integers(0, 5, (6, 2, 2)), rng.integers(0, 16, (6, 4, 4))
-    top[:, 0, 0] = 3  # the most frequent
-    return network, SplitCodes(np.arange(6), top, bottom, rng.integers(0, 16, (6, 3)))
+    rows = MadeRows(6, 16, lambda numbers: (TOP[numbers], BOTTOM[numbers], TEXT[numbers]))
+    return network, paint_codes(network, rows, count_codes(rows, 16), level, most)
 
 
 @torch.no_grad()
 def test_a_code_alone_is_painted_over_the_other_levels_mean() -> None:
-    network, codes = painted_codes()
-    painted = paint_codes(network, codes, "top", 4)
-    assert painted.codes[0] == 3 and len(painted.codes) == 4
-    mean = network.embed_bottom(torch.from_numpy(codes.bottom)).mean((0, 1, 2))
+    network, found = painted("top", 4)
+    assert found.codes[0] == 3 and len(found.codes) == 4
+    mean = network.embed_bottom(torch.from_numpy(BOTTOM)).mean((0, 1, 2))
     top = network.embed_top(torch.full((1, 2, 2), 3)).movedim(-1, 1)
     expected = to_uint8(network.paint(top, mean.view(1, -1, 1, 1).expand(1, -1, 4, 4)))
-    np.testing.assert_allclose(painted.alone[0].astype(int), expected[0].astype(int), atol=1)
-    under = network.embed_bottom(torch.from_numpy(codes.bottom))[
-        torch.from_numpy(codes.top.repeat(2, 1).repeat(2, 2) == 3)
-    ].mean(0)
+    np.testing.assert_allclose(found.alone[0].astype(int), expected[0].astype(int), atol=1)
+    under = network.embed_bottom(torch.from_numpy(BOTTOM))[torch.from_numpy(TOP.repeat(2, 1).repeat(2, 2) == 3)].mean(0)
     expected = to_uint8(network.paint(top, under.view(1, -1, 1, 1).expand(1, -1, 4, 4)))
-    np.testing.assert_allclose(painted.usual[0].astype(int), expected[0].astype(int), atol=1)
+    np.testing.assert_allclose(found.usual[0].astype(int), expected[0].astype(int), atol=1)
 
 
 def test_the_change_is_of_one_position_and_amplified() -> None:
-    network, codes = painted_codes()
-    for level in ("top", "bottom"):
-        painted = paint_codes(network, codes, level, 16)
-        strongest = np.abs(painted.change.astype(int) - 128).max((1, 2, 3))
-        assert painted.gain > 1 and len(painted.codes) == len(np.unique(getattr(codes, level)))
+    for level, codes in (("top", TOP), ("bottom", BOTTOM)):
+        _, found = painted(level, 16)
+        strongest = np.abs(found.change.astype(int) - 128).max((1, 2, 3))
+        assert found.gain > 1 and len(found.codes) == len(np.unique(codes))
         assert 60 <= np.median(strongest) <= 128
 
 
 def test_the_sheet_has_three_rows_a_block() -> None:
-    network, codes = painted_codes()
-    painted = paint_codes(network, codes, "bottom", 16)
-    picture = sheet(painted, side=10)
+    _, found = painted("bottom", 16)
+    picture = sheet(found, side=10)
     assert picture.shape == (3 * 12, PER_ROW * 12, 3)
-    np.testing.assert_array_equal(picture[:10, 12 * len(painted.codes) :], 255)
+    np.testing.assert_array_equal(picture[:10, 12 * len(found.codes) :], 255)
 
 
 def test_thumbnails_lie_at_their_points_and_apart() -> None:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,19 @@ TABLES = ("coordinates", "views", "explained_variance", "code_usage", "co_occurr
 
 
 def publish_run(
-    root: Path, test_pictures: int, *, attributes: bool, captions: int = 1, said: str = "picture"
+    root: Path,
+    test_pictures: int,
+    *,
+    attributes: bool,
+    captions: int = 1,
+    said: str = "picture",
+    sizes: VQVAESizes = SIZES,
 ) -> Workspace:
     """A run's artefacts up to `codes`: a few pictures, `captions` pairs of each."""
     workspace = Workspace(RunConfig(run="tiny", checkpoints=str(root / "checkpoints"), datasets=str(root / "data")))
     rng = np.random.default_rng(0)
     with workspace.publish("data") as output:
-        writer = PreparedWriter(output.directory, SIZES.image_size)
+        writer = PreparedWriter(output.directory, sizes.image_size)
         images = writer.allocate(test_pictures + 2)
         images[:] = rng.integers(0, 256, images.shape)
         for row in range(len(images)):
@@ -62,7 +69,7 @@ def publish_run(
     with workspace.publish("blip"):
         pass
     torch.manual_seed(0)
-    network = VQVAE(SIZES).eval()
+    network = VQVAE(sizes).eval()
     with workspace.publish("vqvae") as output:
         save_vqvae(network, output.directory)
     with workspace.publish("codes") as output:
@@ -75,7 +82,8 @@ def write_codes(network: VQVAE, workspace: Workspace, folder: Path) -> None:
     """The codes of every pair, from embeddings drawn at random."""
     dataset = load_dataset(workspace.directory("data"))
     folder.mkdir()
-    schema = Schema(SIZES.top_side, SIZES.bottom_side, SIZES.text_codes, 16, "", "")
+    sizes = network.sizes
+    schema = Schema(sizes.top_side, sizes.bottom_side, sizes.text_codes, sizes.codebook_size, "", "")
     writer = CodeWriter(folder, schema)
     generator = torch.Generator().manual_seed(0)
     for split in map(dataset.split, dataset.splits):
@@ -146,11 +154,29 @@ def test_two_pictures_go_without_tsne_and_one_is_refused(tmp_path: Path) -> None
 
 
 def test_more_pictures_than_wanted_are_drawn_by_seed(tmp_path: Path) -> None:
-    workspace = publish_run(tmp_path, 12, attributes=True)
+    workspace = publish_run(tmp_path, 12, attributes=True, captions=2)
     config = dataclasses.replace(workspace.config, latents=LatentsConfig(max_points=6))
     stage.run(config, workspace)
     names = [row["file_name"] for row in table(workspace)]
     assert len(names) == len(set(names)) == 6
+    figures = workspace.manifest("latents")["figures"]
+    assert figures["pictures"] == 6 and figures["pictures_available"] == 12 and figures["pairs"] == 24
+    assert sum(int(row["top"]) for row in table(workspace, "code_usage")) == 24 * 2 * 2  # all of them
+    for plot in figures["plots"]:
+        said = "n = 6 of 12 pictures drawn by seed" in plot["caption"]
+        assert said or plot["file"] == "code_sheet.png", plot["caption"]
+    assert "6 of 12 pictures drawn by seed" in (workspace.directory("latents") / "interactive.html").read_text()
+
+
+def test_a_large_code_book(tmp_path: Path) -> None:
+    workspace = publish_run(tmp_path, 12, attributes=True, sizes=dataclasses.replace(SIZES, codebook_size=65536))
+    config = dataclasses.replace(workspace.config, latents=LatentsConfig(perplexities=(3.0,), heatmap_codes=20))
+    started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    stage.run(config, workspace)  # with a matrix of all codes by all codes it would take 32 GiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - started < 300 << 10  # KiB
+    assert len(table(workspace, "code_usage")) == 65536
+    shown = table(workspace, "co_occurrence")
+    assert 0 < len({row["top_code"] for row in shown}) <= 20 and 0 < len({row["bottom_code"] for row in shown}) <= 20
 
 
 def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -208,8 +234,8 @@ def test_labels_that_matplotlib_would_take_for_more_than_text(tmp_path: Path) ->
     labels = np.array(["_hidden", "$\\frac{", "_also"] * 3)
     colouring = Colouring("group", "odd $ groups", labels, ["_hidden", "$\\frac{", "_also"])
     view = View("top", None, None, np.random.default_rng(0).standard_normal((9, 2)), 1.0, 1.0, 4, ("a", "b"))
-    said = scatter.plot_view(tmp_path / "one.png", view, colouring, seed=0)
-    scatter.plot_colourings(tmp_path / "panels.png", view, [colouring], seed=0)
+    said = scatter.plot_view(tmp_path / "one.png", view, colouring, drawn="9 pictures", seed=0)
+    scatter.plot_colourings(tmp_path / "panels.png", view, [colouring], drawn="9 pictures", seed=0)
     assert "odd $ groups" in said and (tmp_path / "panels.png").read_bytes()[:4] == b"\x89PNG"
     assert legend_name("_hidden") == " _hidden" and legend_name("shown") == "shown"
 
@@ -245,6 +271,7 @@ def test_the_interactive_page_escapes_captions_and_fetches_nothing(tmp_path: Pat
         ("perplexities", (30.0, 30.0001)),
         ("perplexities", (float("nan"),)),
         ("max_points", 1),
+        ("max_points", 5001),
         ("neighbours", 0),
         ("clusters", ()),
         ("clusters", (4, 17)),

@@ -140,14 +140,16 @@ class Tree:
         pca = View("top", None, None, view, 0.9, 0.3, 10, ("component 1", "component 2"))
         both = np.concatenate([view, view + 0.5])
         tsne = View("joint", 30.0, 30.0, both, 0.96, 0.7, 10, ("t-SNE 1", "t-SNE 2"))
-        scatter.plot_view(folder / "pca_top.png", pca, colouring, seed=0)
+        scatter.plot_view(folder / "pca_top.png", pca, colouring, drawn="240 pictures", seed=0)
         near = rng.random(240) < 0.5
-        scatter.plot_joint(folder / "tsne_joint.png", tsne, colouring, seed=0, nearest=near, found="Half are found.")
+        said = {"drawn": "240 pictures", "found": "Half are found."}
+        scatter.plot_joint(folder / "tsne_joint.png", tsne, colouring, seed=0, nearest=near, **said)
         share = 0.7 ** np.arange(16)
         variance = {"top": share / share.sum(), "bottom": share / share.sum()}
-        maps.plot_explained_variance(folder / "explained_variance.png", variance, 240)
-        codes = rng.geometric(0.02, (24, 8, 8)) % 256
-        maps.plot_code_usage(folder / "code_usage.png", {"top": codes, "bottom": codes}, 256, split="test")
+        maps.plot_explained_variance(folder / "explained_variance.png", variance, drawn="240 pictures")
+        counts = {level: rng.geometric(0.02, 256) for level in ("top", "bottom")}
+        varied = {level: 1 + 7 * rng.random((8, 8)) for level in counts}
+        maps.plot_code_usage(folder / "code_usage.png", counts, varied, pairs="n = 24 pairs", drawn="24 pictures")
 
     def add_evaluation(
         self, prior: float = 0.86, diffusion: float = 0.81, itc: tuple[float, float] = (0.41, 0.36)
