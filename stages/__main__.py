@@ -128,7 +128,7 @@ def parse_config(verb: str, options: list[str]) -> Any:
     parser.add_argument("--config", action="config", help="YAML of the run, such as configs/demo.yaml")
     parser.add_class_arguments(RunConfig)
     try:
-        parsed = parser.parse_args(options)
+        parsed = parser.parse_args(_config_first(options))
         sources = [str(path) for path in parsed.pop("config", None) or []]
         config = RunConfig(**vars(parser.instantiate(parsed)))
     except (ArgumentError, ValueError, TypeError) as error:
@@ -136,6 +136,15 @@ def parse_config(verb: str, options: list[str]) -> Any:
     if not sources and not config.run:
         raise StageError("no config given; name one, such as --config configs/demo.yaml")
     return config if config.run else dataclasses.replace(config, run=Path(sources[0]).stem)
+
+
+def _config_first(options: list[str]) -> list[str]:
+    """The same, `--config` moved to the front: what is said beside the file counts, whatever is said first."""
+    named = [place for place, option in enumerate(options) if option == "--config"]
+    config = {place for start in named for place in (start, start + 1)}
+    config |= {place for place, option in enumerate(options) if option.startswith("--config=")}
+    first = [option for place, option in enumerate(options) if place in config]
+    return first + [option for place, option in enumerate(options) if place not in config]
 
 
 def _config_file(options: list[str]) -> str:

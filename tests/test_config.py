@@ -28,6 +28,14 @@ def test_overrides_win_and_numbers_are_numbers(tmp_path: Path) -> None:
     assert (config.run, config.vqvae.lr, config.vqvae.max_steps) == ("mine", 3e-4, 9)
 
 
+@pytest.mark.parametrize("named", [["--config", "{}"], ["--config={}"]])
+def test_overrides_win_wherever_the_config_is_named(tmp_path: Path, named: list[str]) -> None:
+    (tmp_path / "mine.yaml").write_text("vqvae:\n  max_steps: 7\n  lr: 3e-4\n")
+    config = [part.format(tmp_path / "mine.yaml") for part in named]
+    parsed = parse_config("vqvae", ["--vqvae.max_steps", "9", *config, "--vqvae.lr=1e-3"])
+    assert (parsed.vqvae.max_steps, parsed.vqvae.lr) == (9, 1e-3)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
