@@ -160,9 +160,10 @@ class Attention(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, **masked: Any) -> Tensor:
-    """(B,heads,N,d) over (B,heads,M,d) -> (B,N,heads d), in float32: in bfloat16 processors take longer for it."""
+    """(B,heads,N,d) over (B,heads,M,d) -> (B,N,heads d), in float32 at least: processors take longer in bfloat16."""
+    precision = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
-        attended = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), **masked)
+        attended = F.scaled_dot_product_attention(query.to(precision), key.to(precision), value.to(precision), **masked)
     return attended.transpose(1, 2).flatten(2)
 
 
