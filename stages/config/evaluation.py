@@ -1,7 +1,33 @@
 """The `evaluation` section of a run's config."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Settings of the top level's sampling that are tried on captions of `val`; every pair of the two is."""
+
+    prompts: int = 100
+    """Captions painted with each pair; 0: no sweep."""
+    guidance_scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 2.0, 3.0])
+    """Scales of classifier-free guidance; 1 is without."""
+    temperatures: list[float] = field(default_factory=lambda: [0.7, 0.85, 1.0])
+    """What divides the logits."""
+    batch_size: int = 50
+    """Pictures drawn at a time."""
+
+    def __post_init__(self) -> None:
+        if self.prompts < 0:
+            raise ValueError(f"evaluation.sweep.prompts must not be negative, got {self.prompts}")
+        if self.batch_size < 1:
+            raise ValueError(f"evaluation.sweep.batch_size must be at least 1, got {self.batch_size}")
+        for name in ("guidance_scales", "temperatures"):
+            values = getattr(self, name)
+            if not values or min(values) < 0:
+                raise ValueError(f"evaluation.sweep.{name} must name at least one, none negative, got {values}")
+            if len({f"{value:g}" for value in values}) < len(values):
+                raise ValueError(f"evaluation.sweep.{name} must differ, got {values}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +63,8 @@ class EvaluationConfig:
     """Real pictures a step."""
     judge_lr: float = 6e-3
     """Peak learning rate of the judge's AdamW."""
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    """Guidance and temperature tried against each other."""
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

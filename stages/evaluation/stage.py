@@ -17,6 +17,7 @@ from stages.evaluation.judging import judge_figures, train_judge
 from stages.evaluation.prompts import Prompts, choose_prompts, derange
 from stages.evaluation.scores import Case, Instruments, attribute_scores, score, unavailable_scores, write_captions
 from stages.evaluation.sections import blip_section, prior_section, vqvae_section
+from stages.evaluation.sweep import sweep_prior
 from stages.evaluation.systems import Drawn, System, draw_pictures, systems_of
 from stages.metrics import Metric, Resampling, find_thesaurus
 from stages.metrics.perceptual import load_lpips
@@ -55,6 +56,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "vqvae": vqvae_section(workspace),
             "blip": blip_section(workspace),
             "prior": prior_section(workspace),
+            "sweep": _sweep(config, workspace, dataset, instruments),
             "judge": judge_figures(judge, dataset, config.evaluation.split, instruments.resampling),
         }
         write_json(output.directory / "metrics.json", metrics)
@@ -63,6 +65,20 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         output.figures |= _headlines(systems, metrics["judge"], len(prompts))
     for name, found in systems.items():
         _say(name, found)
+
+
+def _sweep(config: RunConfig, workspace: Workspace, dataset: PreparedSet, instruments: Instruments) -> dict[str, Any]:
+    seed, scratch = config.seed + config.evaluation.seed_offset, workspace.scratch("evaluation") / "sweep"
+    found = sweep_prior(config.evaluation.sweep, workspace, dataset, instruments, seed, scratch)
+    if isinstance(found, str):
+        return {"reason": found}
+    return {
+        name: {
+            guidance: {temperature: metric.to_json() for temperature, metric in row.items()}
+            for guidance, row in rows.items()
+        }
+        for name, rows in found.items()
+    }
 
 
 class Evaluation:

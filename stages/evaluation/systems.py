@@ -4,9 +4,9 @@ needs of the rooms that make pictures is here."""
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from tqdm import tqdm
 from stages.data import PreparedSet, to_tensor, to_uint8
 from stages.evaluation.prompts import Prompts
 from stages.workspace import Workspace
+
+if TYPE_CHECKING:
+    from stages.samples import TextToImage
 
 Draw = Callable[[int, int], Tensor]
 """Numbers first and last + 1 of prompts -> image (B,3,H,W) in [-1,1]."""
@@ -91,6 +94,21 @@ def _painted(painter: Painter, prompts: Prompts, seed: int) -> Draw:
     return lambda first, last: painter(texts[first:last], seed=seed, start=first)
 
 
+def prior_at(workspace: Workspace, prompts: Prompts, seed: int) -> Callable[[float, float], Draw]:
+    """The prior for a guidance scale and a temperature of the top level, in place of the config's.
+
+    Raises:
+        StageError: a stage that it needs is not there.
+    """
+    painter = _load_prior(workspace)
+
+    def at(guidance_scale: float, temperature: float) -> Draw:
+        top = replace(painter.sampling.top, guidance_scale=guidance_scale, temperature=temperature)
+        return _painted(painter.with_sampling(replace(painter.sampling, top=top)), prompts, seed)
+
+    return at
+
+
 def _reconstructed(workspace: Workspace, dataset: PreparedSet, prompts: Prompts) -> Draw:
     from stages.blip import load_features
     from stages.vqvae import load_vqvae
@@ -111,7 +129,7 @@ def _real(dataset: PreparedSet, prompts: Prompts) -> Draw:
     return lambda first, last: to_tensor(dataset.images[prompts.image_rows[first:last]])
 
 
-def _load_prior(workspace: Workspace) -> Painter:
+def _load_prior(workspace: Workspace) -> "TextToImage":
     from stages.samples import load_text_to_image
 
     workspace.require("prior")

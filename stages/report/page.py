@@ -23,6 +23,7 @@ from stages.report.sections import (
     latents_table,
     missing_table,
     prior_tables,
+    sweep_tables,
     systems_table,
 )
 from stages.report.summary import bits_per_code, headline_metric, summarise
@@ -62,6 +63,7 @@ class Page:
     blip: BlipSection
     vqvae: Table
     prior: list[Table]
+    sweep: list[Table]
     others: list[Table]
     reproduction: Table
     example: Table
@@ -88,7 +90,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
     evaluation = facts.evaluation
     example, sentence = worked_example()
     grid = picture_grid(facts.pictures, config.prompts, config.picture_size)
-    known = ("vqvae", "prior", "blip", "judge")
+    known = ("vqvae", "prior", "blip", "judge", "sweep")
     others = {name: metrics for name, metrics in evaluation.sections.items() if name not in known and metrics}
     return Page(
         title=f"Caption to picture: {facts.run}",
@@ -103,6 +105,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         blip=blip_section(facts),
         vqvae=list_table("vqvae-figures", "VQ-VAE on held-out pictures", evaluation.section("vqvae")),
         prior=prior_tables(evaluation),
+        sweep=sweep_tables(evaluation),
         others=[list_table(f"section-{name}", name.capitalize(), metrics) for name, metrics in others.items()],
         reproduction=reproduction_table(evaluation),
         example=example,
@@ -138,7 +141,7 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     blip = [page.blip.decisions] if page.blip.decisions else []
     blip += page.blip.tables
-    tables = [page.systems, page.attributes, page.judge, *blip, page.vqvae, *page.prior, *page.others]
+    tables = [page.systems, page.attributes, page.judge, *blip, page.vqvae, *page.prior, *page.sweep, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []
     tables += [page.missing, page.costs]

@@ -1,6 +1,7 @@
 """The page's tables, each from the facts of the run."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from stages.pipeline import STAGES
@@ -84,7 +85,7 @@ def _mark_best(row: list[Cell], systems: list[str], metrics: list[Metric | None]
     for number, value in values.items():
         if value == best:
             cell = row[number + 1]
-            row[number + 1] = Cell(cell.text, cell.detail, cell.notes, cell.missing, best=True)
+            row[number + 1] = replace(cell, best=True)
 
 
 def attribute_table(evaluation: Evaluation) -> Table:
@@ -135,6 +136,31 @@ def prior_tables(evaluation: Evaluation) -> list[Table]:
     )
     rest = list_table("prior-figures", "The prior's other figures", others)
     return [table for table in (bits, rest) if table.rows]
+
+
+def sweep_tables(evaluation: Evaluation) -> list[Table]:
+    """Each score by guidance, across, and temperature, down; the best of each in bold."""
+    scores: dict[str, dict[str, dict[str, Metric]]] = {}
+    for path, metric in evaluation.section("sweep").items():
+        score, guidance, temperature = path.split("/")
+        scores.setdefault(score, {}).setdefault(guidance, {})[temperature] = metric
+    tables = []
+    for score, columns in scores.items():
+        kind = kind_of(score)
+        rows = {name: Kind(name, kind.unit, 0) for column in columns.values() for name in column}
+        table = cross_table(f"sweep-{score}", f"{kind.label} by guidance and temperature, on val", "", columns, rows)
+        values = {
+            (down, across): column[name].value
+            for across, column in enumerate(columns.values(), start=1)
+            for down, name in enumerate(rows)
+            if name in column and column[name].value is not None
+        }
+        for (down, across), value in values.items():
+            if value == max(v for v in values.values() if v is not None):
+                table.rows[down][across] = replace(table.rows[down][across], best=True)
+        if values:
+            tables.append(table)
+    return tables
 
 
 def latents_table(figures: dict[str, Any]) -> Table:

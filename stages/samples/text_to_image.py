@@ -23,6 +23,10 @@ class TextToImage:
     def __init__(self, blip: Blip, prior: Prior, vqvae: VQVAE, sampling: SamplingConfig) -> None:
         self.blip, self.prior, self.vqvae, self.sampling = blip, prior, vqvae, sampling
 
+    def with_sampling(self, sampling: SamplingConfig) -> "TextToImage":
+        """The same system, its codes drawn otherwise."""
+        return TextToImage(self.blip, self.prior, self.vqvae, sampling)
+
     @torch.inference_mode()
     def __call__(
         self,

@@ -91,6 +91,20 @@ def test_every_system_is_scored_on_the_same_prompts(metrics: dict[str, Any]) -> 
     assert "attribute_accuracy_compositions" not in systems["diffusion"]
 
 
+def test_guidance_and_temperature_are_swept_on_val(metrics: dict[str, Any], artefact: Path) -> None:
+    sweep = metrics["sweep"]
+    assert set(sweep) == {"attribute_accuracy", "attribute_worst", "attribute_exact", "itm_probability"}
+    for name, rows in sweep.items():
+        assert list(rows) == ["guidance 1", "guidance 2"]
+        for row in rows.values():
+            assert list(row) == ["temperature 0", "temperature 1"]
+            for metric in row.values():
+                check_metric(name, metric)
+                assert metric["n"] == 4
+    itm = sweep["itm_probability"]["guidance 1"]
+    assert itm["temperature 0"]["value"] != itm["temperature 1"]["value"]
+
+
 def test_an_output_carries_its_prompt(artefact: Path, tiny_run: Path) -> None:
     dataset = load_dataset(tiny_run.parent / "data" / "tiny")
     records = json.loads((artefact / "pictures" / "records.json").read_text())
@@ -122,3 +136,11 @@ def test_a_system_that_is_not_there_is_null_with_a_reason(artefact: Path, tiny_r
     assert list(systems) == SYSTEMS and set(NAMES) <= set(systems["diffusion"])
     assert all(metric["value"] is None and "diffusion" in metric["reason"] for metric in systems["diffusion"].values())
     assert systems["prior"]["itc_cosine"]["value"] is not None
+
+
+def test_without_a_prior_the_sweep_has_a_reason(artefact: Path, tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(artefact.parent, tmp_path / "tiny", ignore=shutil.ignore_patterns("evaluation", "prior"))
+    config = parse_config("evaluation", ["--config", str(tiny_run), "--checkpoints", str(tmp_path), *SMALL])
+    run(config, Workspace(config))
+    metrics = json.loads((tmp_path / "tiny" / "evaluation" / "metrics.json").read_text())
+    assert list(metrics["sweep"]) == ["reason"] and "prior" in metrics["sweep"]["reason"]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.data import to_uint8
-from stages.evaluation.systems import draw_pictures
+from stages.__main__ import parse_config
+from stages.data import load_dataset, to_uint8
+from stages.evaluation.prompts import choose_prompts
+from stages.evaluation.systems import draw_pictures, prior_at
+from stages.prior import Captions, Prior
+from stages.workspace import Workspace
 
 
 def _noise(first: int, last: int) -> Tensor:
@@ -36,3 +41,25 @@ def test_a_stopped_run_draws_only_what_is_left(tmp_path: Path) -> None:
     drawn = draw_pictures(draw, 6, 2, tmp_path, "noise")
     assert asked == [0, 2, 4, 4]
     assert np.array_equal(drawn.pictures, to_uint8(_noise(0, 6)))
+
+
+def test_a_setting_of_the_sweep_reaches_the_top_levels_sampler_alone(tiny_run: Path) -> None:
+    config = parse_config("evaluation", ["--config", str(tiny_run)])
+    workspace = Workspace(config)
+    prompts = choose_prompts(load_dataset(workspace.require("data")).split("val"), 2, seed=0)
+    at = prior_at(workspace, prompts, seed=3)
+    asked = []
+
+    def sample(prior: Prior, captions: Captions, seeds: list[int], *options: object) -> None:
+        asked.append((seeds, *options[:2]))
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Prior, "sample", sample)
+        for guidance, temperature in ((1.5, 0.7), (3.0, 1.0)):
+            with pytest.raises(InterruptedError):
+                at(guidance, temperature)(0, 2)
+    sampling = config.samples.sampling
+    tops = [replace(sampling.top, guidance_scale=g, temperature=t) for g, t in ((1.5, 0.7), (3.0, 1.0))]
+    assert [(top, bottom) for _, top, bottom in asked] == [(top, sampling.bottom) for top in tops]
+    assert asked[0][0] == asked[1][0]  # the same noise

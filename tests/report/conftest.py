@@ -225,6 +225,16 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
             for level in ("", "_top", "_bottom")
             for told, bits in (("", 2.31), ("_shuffled", 3.47), ("_uncaptioned", 3.02))
         },
+        "sweep": {
+            score: {
+                f"guidance {scale}": {
+                    f"temperature {temperature}": metric(0.5 + 0.1 * scale - 0.2 * abs(temperature - 0.85), 100)
+                    for temperature in (0.7, 0.85, 1)
+                }
+                for scale in (1, 1.5, 2)
+            }
+            for score in ("attribute_accuracy", "itm_probability")
+        },
         "judge": judge,
     }
 

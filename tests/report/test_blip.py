@@ -152,7 +152,7 @@ def test_without_figures_it_says_how_to_get_them(make_tree: Callable[..., Any], 
     (tree.workspace.directory("blip") / "histograms.json").unlink()
     html, text = page_of(tree)
     assert "No BLIP figure is available; run: make blip evaluation" in html and "<h3" not in html
-    assert "## BLIP" not in text and ("there is no test split" in text) == bool(blip)
+    assert "## BLIP\n" not in text and ("there is no test split" in text) == bool(blip)
 
 
 def test_what_nobody_foresaw_has_a_table_of_its_own() -> None:

@@ -16,6 +16,8 @@ from stages.data import load_dataset
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
 from stages.report import stage
+from stages.report.facts import read_facts
+from stages.report.page import build_page
 from stages.report.table import Cell, Table, markdown
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -253,3 +255,25 @@ def test_markdown_tables_keep_their_columns() -> None:
 def test_impossible_settings_are_refused_by_name(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"report.{key}"):
         ReportConfig(**{key: value})  # type: ignore[arg-type]
+
+
+def test_guidance_and_temperature_stand_in_one_table_for_each_score(make_tree: Callable[..., Any]) -> None:
+    full = make_tree()
+    page = build_page(read_facts(full.workspace), full.config.report, None)
+    assert [table.id for table in page.sweep] == ["sweep-attribute_accuracy", "sweep-itm_probability"]
+    table = page.sweep[0]
+    assert table.head[1:] == ["guidance 1", "guidance 1.5", "guidance 2"]
+    assert [row[0].text for row in table.rows] == ["temperature 0.7", "temperature 0.85", "temperature 1"]
+    assert [(row[0].text, cell.text) for row in table.rows for cell in row if cell.best] == [
+        ("temperature 0.85", "70.0 %")
+    ]
+    html, _ = published(full)
+    assert "chosen on captions of the split" in visible(html)
+
+
+def test_a_sweep_that_was_left_out_is_not_shown(make_tree: Callable[..., Any]) -> None:
+    full = make_tree()
+    full.metrics["sweep"] = {"reason": "evaluation.sweep.prompts is 0"}
+    full.write_metrics()
+    html, markdown_page = published(full)
+    assert "by guidance" not in html + markdown_page

@@ -1,0 +1,60 @@
+"""What guidance and temperature do to the prior's pictures, on captions of `val`: by this the options are chosen."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from stages.config.evaluation import SweepConfig
+from stages.data import PreparedSet
+from stages.errors import StageError
+from stages.evaluation.prompts import Prompts, choose_prompts
+from stages.evaluation.scores import Case, Instruments, attribute_scores, matching_scores
+from stages.evaluation.systems import draw_pictures, prior_at
+from stages.metrics import Metric
+from stages.workspace import Workspace
+
+SPLIT = "val"
+SCORES = ("attribute_accuracy", "attribute_worst", "attribute_exact", "itm_probability")
+Sweep = dict[str, dict[str, dict[str, Metric]]]
+"""By metric, by "guidance 2", by "temperature 0.85"."""
+
+
+def sweep_prior(
+    section: SweepConfig, workspace: Workspace, dataset: PreparedSet, instruments: Instruments, seed: int, scratch: Path
+) -> Sweep | str:
+    """The prior's pictures of the same captions and noise at each setting of the top level's sampling, scored.
+
+    Args:
+        scratch: what is drawn is kept here, so that a stopped sweep goes on.
+
+    Returns:
+        The figures; in words why there are none.
+    """
+    if section.prompts == 0:
+        return "evaluation.sweep.prompts is 0"
+    prompts = choose_prompts(dataset.split(SPLIT), section.prompts, seed)
+    if len(prompts) == 0:
+        return f"the split '{SPLIT}' is empty"
+    try:
+        prior = prior_at(workspace, prompts, seed)
+    except StageError as error:
+        return str(error)
+    found: Sweep = {}
+    for guidance, temperature in product(section.guidance_scales, section.temperatures):
+        down, across = f"temperature {temperature:g}", f"guidance {guidance:g}"
+        folder = scratch / f"{across}, {down}"
+        desc = f"prior paints {SPLIT}: {across}, {down}"
+        drawn = draw_pictures(prior(guidance, temperature), len(prompts), section.batch_size, folder, desc)
+        for name, metric in _scores(drawn.pictures, prompts, dataset, instruments).items():
+            found.setdefault(name, {}).setdefault(across, {})[down] = metric
+    return found
+
+
+def _scores(
+    pictures: np.ndarray, prompts: Prompts, dataset: PreparedSet, instruments: Instruments
+) -> dict[str, Metric]:
+    labels = prompts.labels(dataset.attribute_values or {})
+    case = Case(pictures, [], prompts.texts, pictures, labels)
+    found = attribute_scores(pictures, labels, instruments) | matching_scores(case, instruments)
+    return {name: found[name] for name in SCORES}
