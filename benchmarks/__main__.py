@@ -32,9 +32,11 @@ def main(names: list[str]) -> int:
             print(
                 f"{name}: {settings}: {case['ours_s']:.4g} s against {case['reference_s']:.4g} s, {case['ratio']:.3g}x"
             )
+            if "exponent" in case:
+                print(f"  grows with the side to the power of {case['exponent']:.2g}")
             for who, values in case.get("mib", {}).items():
                 print(f"  {who}: {values['anonymous']:.0f} MiB anonymous, {values['resident']:.0f} MiB resident")
-        (RESULTS / f"{name}.json").write_text(json.dumps(done, indent=2) + "\n")
+        (RESULTS / f"{name}.json").write_text(json.dumps(done, indent=2, allow_nan=False) + "\n")
     return 0
 
 

@@ -8,6 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -127,14 +128,15 @@ def _against_loop(tasks: list[Task]) -> dict[str, Any]:
 
 
 def _growth(batch: int) -> Iterator[dict[str, Any]]:
-    """Seconds at each side, against those at half the side; the exponent of the side with which they grow."""
-    before = math.nan
-    for side in GROWTH:
-        seconds = _seconds(Task(Grid(side, 0, True), batch).sample, repeats=1 if side > 32 else 3)
+    """Seconds at each side against those at half the side; the exponent of the side with which they grow."""
+    seconds = {
+        side: _seconds(Task(Grid(side, 0, True), batch).sample, repeats=1 if side > 32 else 3) for side in GROWTH
+    }
+    for half, side in pairwise(GROWTH):
         settings = {"side": side, "self_attention": True, "batch": batch, "against": "half the side"}
-        case = {"settings": settings, "ours_s": seconds, "reference_s": before, "ratio": before / seconds}
-        yield case | {"exponent": math.log2(seconds / before)}
-        before = seconds
+        ratio = seconds[half] / seconds[side]
+        case = {"settings": settings, "ours_s": seconds[side], "reference_s": seconds[half], "ratio": ratio}
+        yield case | {"exponent": -math.log2(ratio)}
 
 
 def _seconds(function: Callable[[], Any], repeats: int) -> float:
