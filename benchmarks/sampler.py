@@ -8,12 +8,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from benchmarks.prior import in_public_style
 from benchmarks.timing import compare
 from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
@@ -92,11 +94,10 @@ class Task:
         return draw(logits, self.noise[:, row * self.grid.side + column], OPTIONS)
 
     @torch.inference_mode()
-    def forward(self) -> Tensor:
+    def forward(self, network: PixelSNAIL | None = None) -> Tensor:
         """One teacher-forced forward of the batch, (B,K,H,W): no sampler of this network can do with much less."""
-        logits: Tensor = self.network(
-            torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64), self.conditioning
-        )
+        codes = torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64)
+        logits: Tensor = (network or self.network)(codes, self.conditioning)
         return logits
 
 
@@ -111,6 +112,8 @@ def cases() -> Iterator[dict[str, Any]]:
     for grid in (Grid(16, 8, False), Grid(16, 0, True), Grid(32, 0, True)):
         task = Task(grid, 32)
         yield compare(task.settings | {"against": "one teacher-forced forward"}, task.sample, task.forward, repeats=3)
+        public = task.settings | {"against": "one teacher-forced forward in the public style"}
+        yield compare(public, task.sample, partial(task.forward, in_public_style(task.network)), repeats=3)
     for batch in (1, 32):
         yield from _growth(batch)
 
