@@ -10,7 +10,8 @@ from torch import Tensor
 
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward
-from stages.prior.compiled import CompiledSampler, kernels
+from stages.prior.compiled import CompiledSampler
+from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights, pack
 from stages.prior.compiled.state import State, start_state
 from stages.prior.drawing import UNKNOWN, gumbel_noise
@@ -74,11 +75,11 @@ def logits_of_each_position(weights: Weights, state: State, codes: np.ndarray) -
     count = len(weights.embedding)
     logits = np.zeros((batch, side, side, count), np.float32)
     for row in range(side):
-        kernels._begin_rows(weights, state, row)
+        begin_rows(weights, state, row)
         for column in range(side):
-            kernels._forward(weights, state, row, column)
+            forward(weights, state, row, column)
             logits[:, row, column] = state.logits.reshape(batch, -1)[:, :count]
-            kernels._remember_codes(weights, state, codes, row, column)
+            remember_codes(weights, state, codes, row, column)
     return logits
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.config.samples import SamplingOptions
-from stages.prior.compiled.kernels import Rule, draw_row
+from stages.prior.compiled.drawing import Rule, draw_row
 from stages.prior.compiled.packing import pack
 from stages.prior.compiled.state import start_state
 from stages.prior.drawing import UNKNOWN

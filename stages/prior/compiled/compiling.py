@@ -1,0 +1,47 @@
+"""How the functions of this folder are compiled, and where numba keeps what it has compiled."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import config, njit
+
+HERE = Path(__file__).parent
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan"},  # sums in any order; infinities stay what they are
+}
+_settings: Any = config
+F = TypeVar("F", bound=Callable[..., Any])
+_njit: Any = njit  # its types know neither all options nor that what it returns is called like what it is given
+
+
+def part(function: F) -> F:
+    """Compiled into what calls it; not to be called from Python."""
+    compiled: F = _njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    return compiled
+
+
+def whole(function: F) -> F:
+    """Compiled with its parts at its first call, and kept for the next process.
+
+    numba asks whether the function's own file has changed, but its parts lie in others: what is kept lies in a folder
+    that is named by the content of them all, where `NUMBA_CACHE_DIR` says or beside this file.
+    """
+    asked = _settings.CACHE_DIR
+    _settings.CACHE_DIR = str(Path(asked or HERE / "__pycache__") / f"numba-{sources_digest(HERE)}")
+    try:
+        compiled: F = _njit(cache=True, **_OPTIONS)(function)
+    finally:
+        _settings.CACHE_DIR = asked
+    return compiled
+
+
+def sources_digest(folder: Path) -> str:
+    """Of the names and contents of a folder's Python files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""Codes drawn from the logits, as `stages.prior.drawing` draws them, a row of the grids at a time."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.prior.compiled.compiling import part, whole
+from stages.prior.compiled.elementwise import HALF, NOTHING, ONE, exp, highest_of
+from stages.prior.compiled.forward import begin_rows, forward, remember_codes
+from stages.prior.compiled.packing import Weights
+from stages.prior.compiled.state import State
+from stages.prior.drawing import UNKNOWN
+
+
+class Rule(NamedTuple):
+    """`SamplingOptions` as the compiled code takes them."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    guidance_scale: float
+
+
+@part
+def _log_softmax(logits: np.ndarray) -> None:
+    """In place, (K,)."""
+    highest, total = highest_of(logits), np.float32(0)
+    for k in range(len(logits)):
+        total += exp(logits[k] - highest)
+    shift = highest + np.log(total)
+    for k in range(len(logits)):
+        logits[k] -= shift
+
+
+@part
+def _guide(captioned: np.ndarray, uncaptioned: np.ndarray, scale: float) -> None:
+    """As `drawing.guide`, one row, into `captioned` (K,)."""
+    _log_softmax(captioned)
+    _log_softmax(uncaptioned)
+    for k in range(len(captioned)):
+        captioned[k] = uncaptioned[k] + np.float32(scale) * (captioned[k] - uncaptioned[k])
+
+
+@part
+def _weight_above(logits: np.ndarray, weights: np.ndarray, value: np.float32) -> np.float32:
+    total = np.float32(0)
+    for k in range(len(logits)):
+        total += weights[k] if logits[k] > value else np.float32(0)
+    return total
+
+
+@part
+def _bound(logits: np.ndarray, weights: np.ndarray, wanted: np.float32) -> np.float32:
+    """What a logit of (K,) must be above so that less than `wanted` of the weight (K,) lies above the logit.
+
+    Found by halving the interval that it lies in: a sum needs no sorting. What is e^100 times less likely than the
+    likeliest is never drawn, and the interval ends there.
+    """
+    high = highest_of(logits)
+    low = high - np.float32(100)
+    if _weight_above(logits, weights, low) < wanted:
+        return low
+    while True:
+        middle = (low + high) * HALF
+        if middle <= low or middle >= high:
+            return low
+        if _weight_above(logits, weights, middle) < wanted:
+            high = middle
+        else:
+            low = middle
+
+
+@part
+def draw_code(logits: np.ndarray, noise: np.ndarray, weights: np.ndarray, rule: Rule) -> int:
+    """As `drawing.draw`, one row: logits (K,), which are changed, noise (K,) and room for (K,)."""
+    bound, strength = NOTHING, np.float32(0)
+    if rule.temperature > 0:
+        strength = ONE
+        for k in range(len(logits)):
+            logits[k] /= np.float32(rule.temperature)
+            weights[k] = 1
+        if 0 < rule.top_k < len(logits):
+            bound = _bound(logits, weights, np.float32(rule.top_k))
+        if rule.top_p < 1:
+            highest, total = highest_of(logits), np.float32(0)
+            for k in range(len(logits)):
+                weights[k] = exp(logits[k] - highest) if logits[k] > bound else np.float32(0)
+                total += weights[k]
+            bound = max(bound, _bound(logits, weights, np.float32(rule.top_p) * total))
+    best, drawn = NOTHING, 0
+    for k in range(len(logits)):
+        value = logits[k] + strength * noise[k]
+        if logits[k] > bound and value > best:
+            best, drawn = value, k
+    return drawn
+
+
+@whole
+def draw_row(
+    weights: Weights, state: State, rule: Rule, noise: np.ndarray, known: np.ndarray, codes: np.ndarray, row: int
+) -> None:
+    """One row of the grids: noise (B,N,K) or, with guidance, of half the state's rows; known and codes (B,H,W)."""
+    begin_rows(weights, state, row)
+    side, count, width = codes.shape[2], noise.shape[2], len(weights.out_bias)
+    room = np.empty(count, np.float32)
+    for column in range(side):
+        forward(weights, state, row, column)
+        for b in range(len(codes)):
+            code = known[b, row, column]
+            if code == UNKNOWN:
+                logits = state.logits[b * width : b * width + count]
+                if len(codes) < state.batch:
+                    start = (len(codes) + b) * width
+                    _guide(logits, state.logits[start : start + count], rule.guidance_scale)
+                code = draw_code(logits, noise[b, row * side + column], room, rule)
+            codes[b, row, column] = code
+        remember_codes(weights, state, codes, row, column)

@@ -1,0 +1,24 @@
+"""What numba keeps is used only as long as no file that it was compiled from has changed."""
+
+from pathlib import Path
+
+from stages.prior.compiled.compiling import HERE, sources_digest
+from stages.prior.compiled.drawing import draw_row
+
+
+def test_what_is_kept_lies_where_all_sources_are_named() -> None:
+    assert f"numba-{sources_digest(HERE)}" in draw_row.stats.cache_path  # type: ignore[attr-defined]
+
+
+def test_any_change_of_any_source_is_another_digest(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    digests = []
+    for first, second in (("a = 1", "b = 1"), ("a = 2", "b = 1"), ("a = 1", "b = 2"), ("a = 1b = 1", "")):
+        one.write_text(first)
+        other.write_text(second)
+        digests.append(sources_digest(tmp_path))
+    other.rename(tmp_path / "renamed.py")
+    digests.append(sources_digest(tmp_path))
+    assert len(set(digests)) == 5
+    (tmp_path / "notes.txt").write_text("no source")
+    assert sources_digest(tmp_path) == digests[-1]
