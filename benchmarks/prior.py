@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from benchmarks.timing import compare
+from stages.config.precision import Precision
 from stages.config.prior import LevelConfig, PriorConfig
 from stages.prior.captions import Captions
 from stages.prior.module import CodeBatch, PriorModule
 from stages.prior.pixelsnail import Attention, CausalConv2d, PixelSNAIL, PixelSNAILSizes
 from stages.training import Batches, fit
-from stages.training.precision import Precision
 
 CODES, TEXT_WIDTH, TOKENS, BATCH = 512, 64, 20, 32
 

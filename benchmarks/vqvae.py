@@ -19,9 +19,9 @@ from vector_quantize_pytorch.vector_quantize_pytorch import Codebook
 
 from benchmarks.timing import compare
 from stages.__main__ import parse_config
+from stages.config.precision import Precision
 from stages.config.vqvae import VqvaeConfig
 from stages.training import Batches, fit
-from stages.training.precision import Precision
 from stages.vqvae.module import PictureBatch, VQVAEModule
 from stages.vqvae.network import VQVAE
 from stages.vqvae.stage import sizes_of

@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from stages.config.precision import Precision
 from stages.errors import Interrupted, StageError
 from stages.training import Batches, Best, Sweep, adamw_cosine, fit, radam_lookahead
-from stages.training.precision import Precision
 
 DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 

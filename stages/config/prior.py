@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stages.config.precision import Precision
+
 TextForm = Literal["tokens", "pooled", "codes"]
 
 
@@ -75,9 +77,10 @@ class PriorConfig:
     """Decay per step of the moving average of the weights that is published."""
     val_every: int = 250
     """Steps between validations; the weights of the best (bits per code) are kept."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Of products and convolutions in training: `bfloat16` is faster where the hardware multiplies it (elsewhere the
-    stage trains in float32 and says so). Attention and the loss are computed in float32."""
+    stage trains in float32 and says so). The loss is computed in float32, and attention where
+    processors train."""
     patience: int = 0
     """Validations in a row without a new best after which a level's training ends; 0: never."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.config.precision import Precision
+
 
 @dataclass(frozen=True)
 class VqvaeConfig:
@@ -66,7 +68,7 @@ class VqvaeConfig:
     """Weight decay of AdamW, on convolutions and matrices."""
     val_every: int = 450
     """Steps between validations; the weights of the best (lowest loss) are kept."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Of the encoders' and decoders' convolutions in training: `bfloat16` is faster where the hardware multiplies it
     (elsewhere the stage trains in float32 and says so). Codes are looked up, and losses taken, in float32."""
 

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from stages.config.precision import Precision
 from stages.training.batches import Batches
 from stages.training.callbacks import (
     LOG_EVERY_STEPS,
@@ -28,7 +29,7 @@ from stages.training.callbacks import (
     ValidationAtTheEnd,
 )
 from stages.training.curves import Curves
-from stages.training.precision import Precision, precision_plugin
+from stages.training.precision import precision_plugin
 
 GRADIENT_CLIP = 1.0  # norm of all gradients together
 

@@ -1,13 +1,13 @@
 """In what precision a network multiplies while it is trained."""
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.plugins.precision import Precision as PrecisionPlugin
 
-Precision = Literal["float32", "bfloat16"]
+from stages.config.precision import Precision
 
 log = logging.getLogger("stages.training")
 

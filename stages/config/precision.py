@@ -1,0 +1,5 @@
+"""In what precision networks may be trained; a section of the config that has the choice names it so."""
+
+from typing import Literal
+
+Precision = Literal["float32", "bfloat16"]
