@@ -160,10 +160,12 @@ class Attention(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, **masked: Any) -> Tensor:
-    """(B,heads,N,d) over (B,heads,M,d) -> (B,N,heads d), in float32 at least: processors take longer in bfloat16."""
-    precision = torch.promote_types(query.dtype, torch.float32)
-    with torch.autocast(query.device.type, enabled=False):
-        attended = F.scaled_dot_product_attention(query.to(precision), key.to(precision), value.to(precision), **masked)
+    """(B,heads,N,d) over (B,heads,M,d) -> (B,N,heads d); on a processor, which takes longer in bfloat16, in float32."""
+    on_processor = query.device.type == "cpu"
+    if on_processor and query.dtype == torch.bfloat16:
+        query, key, value = query.float(), key.float(), value.float()
+    with torch.autocast(query.device.type, enabled=torch.is_autocast_enabled(query.device.type) and not on_processor):
+        attended = F.scaled_dot_product_attention(query, key, value, **masked)
     return attended.transpose(1, 2).flatten(2)
 
 

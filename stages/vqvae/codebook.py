@@ -25,7 +25,6 @@ class LookupCodebook(Codebook):
         book: Tensor = self.embed[0]
         return F.normalize(book, dim=-1) if self.use_cosine_sim else book
 
-    @torch.amp.autocast("cuda", enabled=False)
     def forward(self, x: Tensor, **unused: Any) -> tuple[Tensor, Tensor, Tensor]:
         """x (B,n,D), of unit norm for the cosine book -> code vectors (B,n,D), indices (B,n) int64, and nothing (0,)
         where the library has distances, which no loss in use here needs.
@@ -34,7 +33,7 @@ class LookupCodebook(Codebook):
             unused: `VectorQuantize` hands over defaults for masks and sampling, which are not in use here.
         """
         shape = x.shape[:-1]
-        flat = x.detach().float().flatten(0, -2)  # (N,D)
+        flat = x.detach().flatten(0, -2)  # (N,D)
         self.init_embed_(flat[None])
         book = self.vectors
         indices = self._nearest(flat, book)
