@@ -2,6 +2,7 @@
 its picture."""
 
 import numpy as np
+from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 
@@ -22,13 +23,10 @@ def code_usage(counts: np.ndarray) -> float:
 
 def codes_perplexity(counts: np.ndarray) -> float:
     """exp of the codes' entropy: the number of evenly used codes with the same entropy, in [1,K]; 0 without codes."""
-    return float(np.exp(_entropy(counts))) if counts.any() else 0.0
-
-
-def _entropy(counts: np.ndarray) -> float:
-    """Of what was counted, nats."""
+    if not counts.any():
+        return 0.0
     share = counts[counts > 0] / counts.sum()
-    return float(-(share * np.log(share)).sum())
+    return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def position_perplexities(indices: np.ndarray) -> np.ndarray:
@@ -46,22 +44,9 @@ def code_pairs(top: np.ndarray, bottom: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def mutual_information(top: np.ndarray, bottom: np.ndarray, seed: int) -> tuple[float, float]:
     """Normalised mutual information (arithmetic mean of the entropies) of paired codes (P,), in [0,1], and what remains
-    of it by chance when the bottom codes are shuffled: few pairs and many codes alone give more than 0.
-
-    Args:
-        top, bottom: int64 in [0,65536), as `code_pairs` gives them.
-    """
-    alone = _label_entropy(top) + _label_entropy(bottom)
-    if alone == 0:  # one code a level, which tells all there is to be told of the other
-        return 1.0, 1.0
+    of it by chance when the bottom codes are shuffled: few pairs and many codes alone give more than 0."""
     shuffled = np.random.default_rng(seed).permutation(bottom)
-    found, chance = (2 * (1 - _label_entropy(top << 16 | other) / alone) for other in (bottom, shuffled))
-    return max(0.0, found), max(0.0, chance)
-
-
-def _label_entropy(labels: np.ndarray) -> float:
-    """Of labels (P,), nats."""
-    return _entropy(np.unique(labels, return_counts=True)[1])
+    return float(normalized_mutual_info_score(top, bottom)), float(normalized_mutual_info_score(top, shuffled))
 
 
 def retrieval_ranks(queries: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

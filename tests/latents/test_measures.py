@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import normalized_mutual_info_score
 
 from stages.latents.measures import (
     code_counts,
@@ -73,8 +72,6 @@ def test_mutual_information_of_codes_that_follow_and_that_do_not() -> None:
     entropies = -(first * np.log(first)).sum() - (second * np.log(second)).sum()
     assert mutual_information(top, bottom, seed=0)[0] == pytest.approx(2 * shared / entropies)
     assert mutual_information(top, rng.integers(0, 8, 4000), seed=0)[0] < 0.01
-    few, many = rng.integers(0, 65536, (2, 300))
-    assert mutual_information(few, many, seed=0)[0] == pytest.approx(normalized_mutual_info_score(few, many))
     assert mutual_information(np.zeros(9, np.int64), np.full(9, 65535), seed=0) == (1.0, 1.0)
 
 
