@@ -144,23 +144,23 @@ def sweep_tables(evaluation: Evaluation) -> list[Table]:
     for path, metric in evaluation.section("sweep").items():
         score, guidance, temperature = path.split("/")
         scores.setdefault(score, {}).setdefault(guidance, {})[temperature] = metric
-    tables = []
-    for score, columns in scores.items():
-        kind = kind_of(score)
-        rows = {name: Kind(name, kind.unit, 0) for column in columns.values() for name in column}
-        table = cross_table(f"sweep-{score}", f"{kind.label} by guidance and temperature, on val", "", columns, rows)
-        values = {
-            (down, across): column[name].value
-            for across, column in enumerate(columns.values(), start=1)
-            for down, name in enumerate(rows)
-            if name in column and column[name].value is not None
-        }
-        for (down, across), value in values.items():
-            if value == max(v for v in values.values() if v is not None):
-                table.rows[down][across] = replace(table.rows[down][across], best=True)
-        if values:
-            tables.append(table)
-    return tables
+    tables = [_sweep_table(score, columns) for score, columns in scores.items()]
+    return [table for table in tables if table is not None]
+
+
+def _sweep_table(score: str, columns: dict[str, dict[str, Metric]]) -> Table | None:
+    """None where the data set has no such score."""
+    values = [metric.value for column in columns.values() for metric in column.values() if metric.value is not None]
+    if not values:
+        return None
+    kind = kind_of(score)
+    rows = {name: Kind(name, kind.unit, 0) for column in columns.values() for name in column}
+    table = cross_table(f"sweep-{score}", f"{kind.label} by guidance and temperature, on val", "", columns, rows)
+    for row, name in zip(table.rows, rows, strict=True):
+        for across, column in enumerate(columns.values(), start=1):
+            if name in column and column[name].value == max(values):
+                row[across] = replace(row[across], best=True)
+    return table
 
 
 def latents_table(figures: dict[str, Any]) -> Table:

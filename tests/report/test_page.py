@@ -268,7 +268,7 @@ def test_guidance_and_temperature_stand_in_one_table_for_each_score(make_tree: C
         ("temperature 0.85", "70.0 %")
     ]
     html, _ = published(full)
-    assert "chosen on captions of the split" in visible(html)
+    assert "do to captions of the split “val”" in visible(html)
 
 
 def test_a_sweep_that_was_left_out_is_not_shown(make_tree: Callable[..., Any]) -> None:
