@@ -65,7 +65,7 @@ def _run_if_stale(name: str, workspace: "Workspace") -> None:
     if workspace.why_stale(name) is None:
         log.info("%s: up to date (%s)", name, workspace.directory(name))
         return
-    for needed in STAGES[name].inputs:
+    for needed in STAGES[name].inputs_of(workspace.config):
         workspace.require(needed)
     with workspace.locked(name):
         started = time.monotonic()

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 
@@ -16,6 +17,12 @@ class Stage:
     summary: str
     settings: tuple[str, ...] = ()
     """Parts of other stages' sections that it reads as well, dotted."""
+    chosen_by: str = ""
+    """A setting, dotted, whose value is the name of one more stage whose artefact it reads."""
+
+    def inputs_of(self, config: Any) -> tuple[str, ...]:
+        """Stages whose artefacts it reads in a run with this `RunConfig`."""
+        return (*self.inputs, attrgetter(self.chosen_by)(config)) if self.chosen_by else self.inputs
 
     def load_run(self) -> Callable[..., None]:
         """`run(config, workspace)` of the room; imported here because it pulls in torch."""
@@ -39,16 +46,22 @@ STAGES = {
         Stage("codes", ("data", "blip", "vqvae"), "write every picture's and caption's codes into LMDB"),
         Stage("prior", ("blip", "codes"), "train PixelSNAIL on the codes, given the text"),
         Stage(
-            "samples", ("data", "blip", "vqvae", "prior"), 'paint prompts: PROMPT="a red ship on a stormy sea at dusk"'
+            "diffusion",
+            ("data", "blip", "vqvae", "codes"),
+            "train the diffusion baseline on the same data and text features",
         ),
         Stage(
-            "diffusion", ("blip", "vqvae", "codes"), "train the diffusion baseline on the same data and text features"
+            "samples",
+            ("data", "blip", "vqvae"),
+            'paint prompts: PROMPT="a red ship on a stormy sea at dusk"',
+            settings=("diffusion.sampling",),
+            chosen_by="samples.system",
         ),
         Stage(
             "evaluation",
             ("data", "blip", "vqvae", "codes", "prior", "diffusion"),
             "score samples, baseline and controls on held-out captions",
-            settings=("samples.sampling",),
+            settings=("samples.sampling", "diffusion.sampling"),
         ),
         Stage("latents", ("data", "vqvae", "codes"), "PCA and t-SNE of the test codes"),
         Stage(

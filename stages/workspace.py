@@ -108,7 +108,7 @@ class Workspace:
         damaged = _damaged_file(folder, manifest.get("files", {}))
         if damaged is not None:
             return f"{damaged} is missing or cut short"
-        for name in STAGES[stage].inputs:
+        for name in STAGES[stage].inputs_of(self.config):
             reason = self._why_stale(name, known)
             if reason is not None:
                 return reason
@@ -192,7 +192,9 @@ class Workspace:
     def _wanted(self, stage: str) -> dict[str, Any]:
         """What the manifest of an up-to-date artefact says of its making."""
         inputs = {
-            name: self.digest(name) for name in STAGES[stage].inputs if (self.directory(name) / MANIFEST).is_file()
+            name: self.digest(name)
+            for name in STAGES[stage].inputs_of(self.config)
+            if (self.directory(name) / MANIFEST).is_file()
         }
         digest_source = STAGES[stage].load_source_digest()
         source = digest_source(self.config.data) if digest_source else None

@@ -21,7 +21,7 @@ vqvae: {{channels: 16, residual_channels: 8, embedding_dim: 8, codebook_size: 16
 prior:
   top: {{channels: 16, residual_channels: 16, blocks: 1, heads: 2, max_steps: 2, batch_size: 8}}
   bottom: {{channels: 16, residual_channels: 16, blocks: 1, heads: 2, context_blocks: 1, max_steps: 2, batch_size: 8}}
-diffusion: {{channels: [32, 32], max_steps: 2, batch_size: 8, num_inference_steps: 2}}
+diffusion: {{channels: [32, 32], max_steps: 2, batch_size: 8, sampling: {{num_inference_steps: 2}}}}
 samples: {{captions: 2, pictures: 2}}
 evaluation: {{sweep: {{prompts: 4, guidance_scales: [1, 2], temperatures: [0, 1]}}}}
 """

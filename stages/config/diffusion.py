@@ -1,16 +1,41 @@
 """Section `diffusion`: the baseline."""
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class DenoisingConfig:
+    """How the baseline paints; read when pictures are made, so that changing it trains nothing again."""
+
+    scheduler: Literal["DDPM", "DDIM", "DPM-Solver++"] = "DPM-Solver++"
+    """Sampler (`diffusers`)."""
+    num_inference_steps: int = 20
+    """Steps of the sampler."""
+    guidance_scale: float = 3.0
+    """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
+
+    def __post_init__(self) -> None:
+        if self.num_inference_steps < 1:
+            raise ValueError(
+                f"diffusion.sampling.num_inference_steps must be at least 1, got {self.num_inference_steps}"
+            )
+        if self.guidance_scale < 0:
+            raise ValueError(f"diffusion.sampling.guidance_scale must be at least 0, got {self.guidance_scale}")
 
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """A text-conditioned latent DDPM (arXiv:2006.11239, arXiv:2112.10752) over the VQ-VAE's latents."""
+    """A text-conditioned DDPM (arXiv:2006.11239) over the VQ-VAE's latents (arXiv:2112.10752) or over pixels."""
 
+    space: Literal["latent", "pixel"] = "latent"
+    """What is denoised: both levels' latents on the bottom grid (side `image_size` / 4), or the picture itself."""
     channels: list[int] = field(default_factory=lambda: [64, 96])
-    """Width of the U-Net at each resolution, from the bottom grid's down; multiples of 32. Attention, to itself and to
-    the text, is at every resolution but the first (at the only one, if there is one)."""
+    """Width of the U-Net at each resolution, from that of the space down; multiples of 32."""
+    attention_side: int = 8
+    """Largest side of a grid with attention, to itself and to the text; larger ones have convolutions only. The middle
+    of the network, on its smallest grid, always attends."""
     layers_per_block: int = 1
     """Residual layers at each resolution."""
     heads: int = 4
@@ -35,12 +60,8 @@ class DiffusionConfig:
     """Decay per step of the moving average of the weights that is published."""
     val_every: int = 200
     """Steps between validations; the weights of the best (lowest loss) are kept."""
-    scheduler: Literal["DDPM", "DDIM", "DPM-Solver++"] = "DPM-Solver++"
-    """Sampler (`diffusers`)."""
-    num_inference_steps: int = 20
-    """Steps of the sampler."""
-    guidance_scale: float = 3.0
-    """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
+    sampling: DenoisingConfig = field(default_factory=DenoisingConfig)
+    """How pictures are made."""
 
     def __post_init__(self) -> None:
         if not self.channels or any(c % 32 for c in self.channels):
@@ -48,20 +69,26 @@ class DiffusionConfig:
         if not 0 <= self.caption_dropout < 1:
             raise ValueError(f"diffusion.caption_dropout must be in [0, 1), got {self.caption_dropout}")
         for name in (
+            "attention_side",
             "layers_per_block",
             "heads",
             "train_timesteps",
             "batch_size",
             "max_steps",
             "val_every",
-            "num_inference_steps",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"diffusion.{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_inference_steps > self.train_timesteps:
+        if self.sampling.num_inference_steps > self.train_timesteps:
             raise ValueError(
-                f"diffusion.num_inference_steps must be at most train_timesteps ({self.train_timesteps}), "
-                f"got {self.num_inference_steps}"
+                "diffusion.sampling.num_inference_steps must be at most train_timesteps "
+                f"({self.train_timesteps}), got {self.sampling.num_inference_steps}"
             )
-        if self.lr <= 0 or self.guidance_scale < 0 or self.min_snr_gamma < 0:
-            raise ValueError("diffusion.lr must be above 0, guidance_scale and min_snr_gamma at least 0")
+        if self.lr <= 0 or self.min_snr_gamma < 0:
+            raise ValueError("diffusion.lr must be above 0, min_snr_gamma at least 0")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the published weights depend on: all but how pictures are made with them."""
+        section = dataclasses.asdict(self)
+        del section["sampling"]
+        return section

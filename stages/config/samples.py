@@ -1,6 +1,7 @@
 """Section `samples`: what is painted and how codes are drawn."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,16 @@ class SamplesConfig:
     """Pictures for each prompt."""
     seed: int = 0
     """Seed of the pictures; picture i of a prompt depends on (seed, i) and the prompt."""
+    system: Literal["prior", "diffusion"] = "prior"
+    """What paints: the prior, or the diffusion baseline, sampled as `diffusion.sampling` says."""
     image: str = ""
-    """Picture file of which a part is painted anew; needs `mask`."""
+    """Picture file to paint into, where `mask` is bright; without a mask the baseline varies the whole of it."""
     mask: str = ""
-    """Picture file as large as `image`, bright where it is painted anew. Codes are drawn in raster order, so what is
-    painted goes on from what lies above and to its left; it cannot look at what is kept below and to its right."""
+    """Picture file as large as `image`, bright where it is painted anew. The prior draws codes in raster order, so what
+    it paints goes on from what lies above and to its left; it cannot look at what is kept below and to its right. The
+    baseline looks at all that is kept."""
+    strength: float = 0.6
+    """How far a picture without a mask is varied: the share of the noising chain that is undone, in (0,1]."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How codes are drawn."""
 
@@ -63,5 +69,7 @@ class SamplesConfig:
         for name in ("captions", "pictures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"samples.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"samples.strength must be in (0, 1], got {self.strength}")
         if self.seed < 0:
             raise ValueError(f"samples.seed must be at least 0, got {self.seed}")

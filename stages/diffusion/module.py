@@ -14,11 +14,11 @@ from stages.diffusion.network import training_scheduler
 from stages.training import adamw_cosine
 
 
-class LatentBatch(NamedTuple):
-    """Latents with their captions' features."""
+class NoisingBatch(NamedTuple):
+    """What is to be noised, with its captions' features."""
 
     x_0: Tensor
-    """(B,2D,h,w), normalised."""
+    """(B,C,h,w), of deviation about 1."""
     text: Tensor
     """(B,L,E) BLIP token features."""
     text_mask: Tensor
@@ -41,14 +41,14 @@ class DiffusionModule(pl.LightningModule):
         self.config = config
         self.scheduler = training_scheduler(config)
 
-    def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: NoisingBatch, batch_idx: int) -> Tensor:
         kept = torch.rand(len(batch.x_0), device=batch.x_0.device) >= self.config.caption_dropout
         t = torch.randint(0, self.config.train_timesteps, (len(batch.x_0),), device=batch.x_0.device)
         loss = self._step(batch, kept, t, torch.randn_like(batch.x_0))
         self.log("train/loss", loss.detach())
         return loss
 
-    def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: NoisingBatch, batch_idx: int) -> None:
         size = len(batch.x_0)
         generator = torch.Generator().manual_seed(batch_idx)  # the same noise at each validation
         t = (torch.arange(size) * self.config.train_timesteps // size).to(batch.x_0.device)
@@ -58,7 +58,7 @@ class DiffusionModule(pl.LightningModule):
         self.log("val/loss", self._step(batch, everyone, t, eps), batch_size=size)
         self.log("val/loss_shuffled", self._step(shuffled, everyone, t, eps), batch_size=size)
 
-    def _step(self, batch: LatentBatch, kept: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    def _step(self, batch: NoisingBatch, kept: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         text, mask = drop_captions(batch.text, batch.text_mask, kept)
         x_t = self.scheduler.add_noise(batch.x_0, eps, t).contiguous(memory_format=torch.channels_last)
         predicted = self.network(x_t, t, encoder_hidden_states=text, encoder_attention_mask=mask).sample

@@ -13,16 +13,15 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def build_unet(config: DiffusionConfig, latent_channels: int, side: int, text_width: int) -> UNet2DConditionModel:
-    """U-Net over latents (B,latent_channels,side,side), with cross-attention to text tokens (B,L,text_width)."""
-    later = len(config.channels) - 1
-    first_down, first_up = ("DownBlock2D", "UpBlock2D") if later else ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
+def build_unet(config: DiffusionConfig, channels: int, side: int, text_width: int) -> UNet2DConditionModel:
+    """U-Net over x_t (B,channels,side,side), with cross-attention to text tokens (B,L,text_width)."""
+    attends = [side >> level <= config.attention_side for level in range(len(config.channels))]
     return UNet2DConditionModel(
         sample_size=side,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        down_block_types=(first_down, *["CrossAttnDownBlock2D"] * later),
-        up_block_types=(*["CrossAttnUpBlock2D"] * later, first_up),
+        in_channels=channels,
+        out_channels=channels,
+        down_block_types=tuple("CrossAttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+        up_block_types=tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
         block_out_channels=tuple(config.channels),
         layers_per_block=config.layers_per_block,
         cross_attention_dim=text_width,

@@ -1,43 +1,38 @@
-"""Stage `diffusion`: the same codes and text features in, a text-conditioned latent diffusion model out."""
+"""Stage `diffusion`: the same pictures and text features in, a text-conditioned diffusion model out."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
 
 from stages.blip import Features, load_features
-from stages.codes import CodeStore, SplitCodes
+from stages.codes import CodeStore
 from stages.config import RunConfig
-from stages.diffusion.latents import LatentSpace, measure_space
-from stages.diffusion.module import DiffusionModule, LatentBatch
+from stages.config.diffusion import DiffusionConfig
+from stages.data import load_dataset
+from stages.diffusion.module import DiffusionModule
 from stages.diffusion.network import build_unet
+from stages.diffusion.pairs import Pairs, codes_of, latent_pairs, pixel_pairs
+from stages.diffusion.spaces import LatentSpace, PixelSpace, Space
 from stages.training import Batches, Best, Sweep, fit, parameter_count
-from stages.vqvae import VQVAE, Codes, load_vqvae
-from stages.workspace import Workspace
+from stages.vqvae import load_vqvae
+from stages.workspace import Output, Workspace
 
 log = logging.getLogger("stages.diffusion")
 MEASURED_PICTURES = 2000
 
 
-class LatentPairs:
-    """Batches of a split's latents, with captions' features."""
+class Material(NamedTuple):
+    """What a baseline is trained on."""
 
-    def __init__(self, network: VQVAE, codes: SplitCodes, features: Features, space: LatentSpace) -> None:
-        self.network, self.codes, self.features, self.space = network, codes, features, space
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    def batch(self, rows: np.ndarray) -> LatentBatch:
-        """Pairs of these row numbers of the split; text is cut to the longest caption among them."""
-        text, mask = self.features.text(self.codes.record_rows[rows])
-        return LatentBatch(self.space.from_codes(self.network, codes_of(self.codes, rows)), text, mask)
-
-
-def codes_of(codes: SplitCodes, rows: np.ndarray) -> Codes:
-    """Codes of these row numbers of a split."""
-    top, bottom = (torch.from_numpy(level[rows].astype(np.int64)) for level in (codes.top, codes.bottom))
-    return Codes(top, bottom)
+    space: Space
+    train: Pairs
+    val: Pairs
 
 
 def run(config: RunConfig, workspace: Workspace) -> None:
@@ -45,18 +40,14 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     torch.manual_seed(config.seed)
     section = config.diffusion
     features = load_features(workspace.require("blip"))
-    store = CodeStore.open(workspace.require("codes"), vqvae=workspace.digest("vqvae"), blip=workspace.digest("blip"))
-    vqvae = load_vqvae(workspace.require("vqvae"))
-    train = store.read_train()
-    space = measure_space(vqvae, codes_of(train, np.arange(min(len(train), MEASURED_PICTURES))))
-    pairs = LatentPairs(vqvae, train, features, space)
-    val = LatentPairs(vqvae, store.read("val"), features, space)
-    unet = build_unet(section, len(space.mean), store.schema.bottom_side, features.text_tokens.shape[-1])
+    collect = {"latent": collect_latents, "pixel": collect_pixels}[section.space]
+    material = collect(workspace, features)
+    unet = build_unet(section, material.space.channels, material.space.side, features.text_tokens.shape[-1])
     module = DiffusionModule(unet, section)
     fit(
         module,
-        Batches(pairs.batch, len(pairs), section.batch_size, config.seed),
-        Sweep(val.batch, len(val), 100, mixed=True),
+        Batches(material.train.batch, len(material.train), section.batch_size, config.seed),
+        Sweep(material.val.batch, len(material.val), 100, mixed=True),
         max_steps=section.max_steps,
         val_every=section.val_every,
         scratch=workspace.scratch("diffusion"),
@@ -65,11 +56,9 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         best=Best("val/loss"),
     )
     with workspace.publish("diffusion") as output:
-        module.network.save_pretrained(output.directory / "unet")
-        module.scheduler.save_pretrained(output.directory / "scheduler")
-        space.save(output.directory)
-        output.figures |= {"parameters": parameter_count(unet), "pictures_seen": section.max_steps * section.batch_size}
-        output.figures |= measure(module, val)
+        save(module, material.space, output)
+        output.figures |= {"parameters": parameter_count(unet), "pictures_seen": pictures_seen(section)}
+        output.figures |= measure(module, material.val)
     log.info(
         "diffusion: val loss %.4f, with shuffled captions %.4f",
         output.figures["val_loss"],
@@ -77,8 +66,60 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     )
 
 
+def collect_latents(workspace: Workspace, features: Features) -> Material:
+    """The codes of the run, as latents."""
+    store = CodeStore.open(workspace.require("codes"), vqvae=workspace.digest("vqvae"), blip=workspace.digest("blip"))
+    train = store.read_train()
+    some = codes_of(train, np.arange(min(len(train), MEASURED_PICTURES)))
+    space = LatentSpace.measured(load_vqvae(workspace.require("vqvae")), some)
+    return Material(space, latent_pairs(train, features, space), latent_pairs(store.read("val"), features, space))
+
+
+def collect_pixels(workspace: Workspace, features: Features) -> Material:
+    """The pictures of the run."""
+    dataset = load_dataset(workspace.require("data"))
+    train, val = (pixel_pairs(dataset, split, features) for split in ("train", "val"))
+    return Material(PixelSpace(dataset.image_size), train, val)
+
+
+def pictures_seen(section: DiffusionConfig) -> int:
+    """Training pictures that all steps together take, repeats counted."""
+    return section.max_steps * section.batch_size
+
+
+def save(module: DiffusionModule, space: Space, output: Output) -> None:
+    """Writes a `diffusers` pipeline directory, and `space.json`.
+
+    The pipeline has no text encoder and no decoder of its own: it takes BLIP's token features as `prompt_embeds`, and
+    its latents are this run's (in pixel space: the picture).
+    """
+    pipeline = StableDiffusionPipeline(
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        unet=module.network,
+        scheduler=module.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    with _quiet():  # it warns of each part that is not there
+        pipeline.save_pretrained(output.directory)
+    space.save(output.directory)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    verbosity = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity)
+
+
 @torch.no_grad()
-def measure(module: DiffusionModule, pairs: LatentPairs) -> dict[str, float]:
+def measure(module: DiffusionModule, pairs: Pairs) -> dict[str, float]:
     """Held-out denoising loss with true and with shuffled captions, over the same noise."""
     totals = {"val_loss": 0.0, "val_loss_shuffled": 0.0}
     for number, batch in enumerate(Sweep(pairs.batch, len(pairs), 100, mixed=True)):

@@ -1,5 +1,7 @@
-"""The baseline as one callable: BLIP's text features -> denoised latents -> the VQ-VAE's decoder."""
+"""The baseline as one callable: BLIP's text features -> x_0, denoised from noise -> a picture."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,87 +9,141 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from stages.blip import Blip, load_blip
-from stages.config.diffusion import DiffusionConfig
-from stages.diffusion.latents import LatentSpace
+from stages.config.diffusion import DenoisingConfig
 from stages.diffusion.module import drop_captions
 from stages.diffusion.network import sampling_scheduler
+from stages.diffusion.spaces import Space, load_space
+from stages.painter import Editing
 from stages.seeding import picture_seeds
-from stages.vqvae import VQVAE, load_vqvae
+from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
 
+@dataclass(frozen=True)
+class Start:
+    """A picture to change, where the network works."""
+
+    x_0: Tensor
+    """(1,C,h,w)."""
+    repaint: Tensor | None
+    """(1,1,h,w) bool, True where x_0 is made anew; None: all of it is varied."""
+    strength: float
+
+
 class DiffusionTextToImage:
-    """Paints prompts by denoising; called like `stages.samples.TextToImage`.
+    """Paints prompts by denoising; a `Painter`.
 
     Args:
         network, scheduler: U-Net and the chain it was trained on.
-        space: normalisation of the latents.
+        space: what the network denoises.
+        sampling: how it is denoised.
     """
 
     def __init__(
-        self,
-        blip: Blip,
-        network: UNet2DConditionModel,
-        scheduler: Any,
-        space: LatentSpace,
-        vqvae: VQVAE,
-        config: DiffusionConfig,
+        self, blip: Blip, network: UNet2DConditionModel, scheduler: Any, space: Space, sampling: DenoisingConfig
     ) -> None:
         self.blip, self.network, self.scheduler = blip, network, scheduler
-        self.space, self.vqvae, self.config = space, vqvae, config
+        self.space, self.sampling = space, sampling
+
+    def with_sampling(self, sampling: DenoisingConfig) -> "DiffusionTextToImage":
+        """The same system, denoised otherwise."""
+        return DiffusionTextToImage(self.blip, self.network, self.scheduler, self.space, sampling)
 
     @torch.inference_mode()
-    def __call__(self, prompts: list[str], *, seed: int = 0, start: int = 0, batch_size: int = 64) -> Tensor:
-        """One picture for each prompt, (B,3,H,W) in [-1,1]; picture i depends on its prompt, `seed` and `start + i`."""
+    def __call__(
+        self, prompts: list[str], *, seed: int = 0, start: int = 0, batch_size: int = 64, editing: Editing | None = None
+    ) -> Tensor:
+        """One picture for each prompt, (B,3,H,W) in [-1,1]: see `Painter`.
+
+        A picture with a mask: its part outside is noised to each step's level beside what is made inside
+        (arXiv:2201.09865, without its resampling). A picture without: it is noised as far up the chain as the strength
+        says and denoised from there (arXiv:2108.01073).
+        """
         seeds = picture_seeds(seed, len(prompts), start)
+        begin = None if editing is None else self._begin(editing)
         pictures = []
         for first in range(0, len(prompts), batch_size):
             batch = slice(first, first + batch_size)
-            x_0 = self._denoise(prompts[batch], seeds[batch])
-            pictures.append(self.space.to_image(self.vqvae, x_0))
-        return torch.cat(pictures)
+            pictures.append(self.space.to_image(self._denoise(prompts[batch], seeds[batch], begin)))
+        painted = torch.cat(pictures)
+        return painted if editing is None else editing.keep_pixels(painted)
 
-    def _denoise(self, prompts: list[str], seeds: list[int]) -> Tensor:
+    def _begin(self, editing: Editing) -> Start:
+        x_0 = self.space.from_image(editing.image, self.blip.encode_images(editing.image))
+        return Start(x_0, editing.repainted_cells(self.space.side), editing.strength)
+
+    def _denoise(self, prompts: list[str], seeds: list[int], begin: Start | None) -> Tensor:
+        """x_0 (B,C,h,w) of prompts."""
+        text, mask = self._read(prompts)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = self.space.channels, self.space.side, self.space.side
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        scheduler = sampling_scheduler(self.sampling.scheduler, self.scheduler.config)
+        scheduler.set_timesteps(self.sampling.num_inference_steps)
+        x_t, skipped = noise, 0
+        if begin is not None and begin.repaint is None:
+            x_t, skipped = self._part_way(scheduler, begin, noise)
+        timesteps = scheduler.timesteps[skipped:]
+        for number, t in enumerate(timesteps):
+            predicted = self._predict(scheduler.scale_model_input(x_t, t), t, text, mask)
+            x_t = scheduler.step(predicted, t, x_t, **self._step_noise(generators)).prev_sample
+            if begin is not None and begin.repaint is not None:
+                following = timesteps[number + 1 : number + 2]
+                known = scheduler.add_noise(begin.x_0, noise, following) if len(following) else begin.x_0
+                x_t = torch.where(begin.repaint, x_t, known)
+        return x_t
+
+    def _read(self, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """Token features and mask; with guidance the rows without a caption follow those with."""
         features = self.blip.encode_text(prompts)
         text, mask = features.tokens.float(), features.mask
-        guided = self.config.guidance_scale != 1
-        if guided:
-            none = drop_captions(text, mask, torch.zeros(len(text), dtype=torch.bool))
-            text, mask = torch.cat([text, none[0]]), torch.cat([mask, none[1]])
-        scheduler = sampling_scheduler(self.config.scheduler, self.scheduler.config)
-        scheduler.set_timesteps(self.config.num_inference_steps)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        side, channels = self.network.config.sample_size, self.network.config.in_channels
-        x_t = torch.stack([torch.randn(channels, side, side, generator=generator) for generator in generators])
-        for t in scheduler.timesteps:
-            model_input = scheduler.scale_model_input(x_t, t)
-            model_input = model_input.repeat(2, 1, 1, 1) if guided else model_input
-            model_input = model_input.contiguous(memory_format=torch.channels_last)
-            predicted = self.network(model_input, t, encoder_hidden_states=text, encoder_attention_mask=mask).sample
-            if guided:
-                captioned, uncaptioned = predicted.chunk(2)
-                predicted = uncaptioned + self.config.guidance_scale * (captioned - uncaptioned)
-            x_t = scheduler.step(predicted, t, x_t, **self._step_noise(generators)).prev_sample
-        return x_t
+        if not self._guided:
+            return text, mask
+        none = drop_captions(text, mask, torch.zeros(len(text), dtype=torch.bool))
+        return torch.cat([text, none[0]]), torch.cat([mask, none[1]])
+
+    @property
+    def _guided(self) -> bool:
+        return self.sampling.guidance_scale != 1
+
+    def _part_way(self, scheduler: Any, begin: Start, noise: Tensor) -> tuple[Tensor, int]:
+        """x_t of the picture as far up the chain as the strength says, and the number of steps not to be made."""
+        steps = len(scheduler.timesteps)
+        skipped = steps - max(1, round(begin.strength * steps))
+        if hasattr(scheduler, "set_begin_index"):  # those that keep count of their steps
+            scheduler.set_begin_index(skipped)
+        return scheduler.add_noise(begin.x_0, noise, scheduler.timesteps[skipped : skipped + 1]), skipped
+
+    def _predict(self, x_t: Tensor, t: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """The network's prediction for x_t (B,C,h,w), guided."""
+        model_input = x_t.repeat(len(text) // len(x_t), 1, 1, 1).contiguous(memory_format=torch.channels_last)
+        predicted: Tensor = self.network(model_input, t, encoder_hidden_states=text, encoder_attention_mask=mask).sample
+        if not self._guided:
+            return predicted
+        captioned, uncaptioned = predicted.chunk(2)
+        return uncaptioned + self.sampling.guidance_scale * (captioned - uncaptioned)
 
     def _step_noise(self, generators: list[torch.Generator]) -> dict[str, Any]:
         """Schedulers that add noise at each step take it from the pictures' own generators."""
-        return {"generator": generators} if self.config.scheduler == "DDPM" else {}
+        return {"generator": generators} if self.sampling.scheduler == "DDPM" else {}
 
 
 def load_diffusion(workspace: Workspace) -> DiffusionTextToImage:
-    """The baseline that a run's stages published.
+    """The baseline that a run's stages published, to be sampled as the run's config says.
 
     Raises:
         StageError: a stage has not been run, or its artefact is damaged.
     """
-    directory = workspace.require("diffusion")
+    return open_diffusion(workspace, workspace.require("diffusion"))
+
+
+def open_diffusion(workspace: Workspace, directory: Path) -> DiffusionTextToImage:
+    """A baseline in `directory`, trained on the codes and features of the workspace's run."""
     network = UNet2DConditionModel.from_pretrained(directory / "unet").eval().requires_grad_(False)
     return DiffusionTextToImage(
         load_blip(workspace.require("blip")),
         network.to(memory_format=torch.channels_last),
         DDPMScheduler.from_pretrained(directory / "scheduler"),
-        LatentSpace.load(directory),
-        load_vqvae(workspace.require("vqvae")),
-        workspace.config.diffusion,
+        load_space(directory, load_vqvae(workspace.require("vqvae"))),
+        workspace.config.diffusion.sampling,
     )

@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from stages.config import RunConfig
 from stages.config.samples import SamplesConfig
-from stages.data import load_dataset, to_uint8
+from stages.data import PreparedSet, load_dataset, to_uint8
 from stages.errors import StageError
+from stages.painter import Painter
+from stages.samples.editing import read_editing
 from stages.samples.grid import labelled_grid
-from stages.samples.inpainting import read_inpainting
 from stages.samples.text_to_image import load_text_to_image
 from stages.workspace import Workspace
 
@@ -33,14 +34,13 @@ INDEX = "samples.jsonl"
 def run(config: RunConfig, workspace: Workspace) -> None:
     """Paints `samples.prompt`, or `samples.prompts`, or some test captions."""
     section = config.samples
-    prompts = _prompts(section, workspace)
-    paint = load_text_to_image(workspace)
-    inpainting = None
-    if section.image or section.mask:
-        inpainting = read_inpainting(section.image, section.mask, paint.vqvae.sizes.image_size, config.data.pictures)
+    dataset = load_dataset(workspace.require("data"))
+    prompts = _prompts(section, dataset)
+    editing = read_editing(section, dataset.image_size, config.data.pictures)
+    paint = _load_painter(section.system, workspace)
     pictures = np.stack(
         [
-            to_uint8(paint([prompt] * section.pictures, seed=section.seed, inpainting=inpainting))
+            to_uint8(paint([prompt] * section.pictures, seed=section.seed, editing=editing))
             for prompt in tqdm(prompts, desc="samples", unit="prompt", leave=False)
         ]
     )  # (R,C,H,W,3)
@@ -48,8 +48,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         index = _keep_earlier(workspace.directory("samples"), output.directory)
         for row, prompt in enumerate(prompts):
             for number in range(section.pictures):
-                about = {"prompt": prompt, "seed": section.seed, "number": number, "prior": workspace.digest("prior")}
-                about |= {"image": section.image, "mask": section.mask} if inpainting else {}
+                about = {"prompt": prompt, "seed": section.seed, "number": number}
+                about |= {section.system: workspace.digest(section.system)} | _edited(section)
                 name = f"{slug(prompt)}-{section.seed}-{number}{_origin(section)}.png"
                 _write_png(pictures[row, number], output.directory / name, about)
                 index[name] = about
@@ -62,10 +62,18 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     )
 
 
-def _prompts(section: SamplesConfig, workspace: Workspace) -> list[str]:
+def _load_painter(system: str, workspace: Workspace) -> Painter:
+    if system == "prior":
+        return load_text_to_image(workspace)
+    from stages.diffusion import load_diffusion
+
+    return load_diffusion(workspace)
+
+
+def _prompts(section: SamplesConfig, dataset: PreparedSet) -> list[str]:
     prompts = [section.prompt] if section.prompt else section.prompts
     if not prompts:
-        captions = list(dict.fromkeys(load_dataset(workspace.require("data")).split("test").captions))
+        captions = list(dict.fromkeys(dataset.split("test").captions))
         chosen = np.random.default_rng(section.seed).permutation(len(captions))[: section.captions]
         prompts = [captions[i] for i in chosen]
     for prompt in prompts:
@@ -81,12 +89,23 @@ def slug(prompt: str) -> str:
     return "-".join(words)[:80].strip("-") or "prompt"
 
 
-def _origin(section: SamplesConfig) -> str:
-    """What tells a part painted into a picture from a whole one, and from one painted into another picture."""
+def _edited(section: SamplesConfig) -> dict[str, Any]:
+    """What a picture's file says of the one that it was made from."""
     if not section.image:
-        return ""
-    files = hashlib.sha256(Path(section.image).read_bytes() + Path(section.mask).read_bytes()).hexdigest()
-    return f"-in-{slug(Path(section.image).stem)}-{files[:6]}"
+        return {}
+    return {"image": section.image} | ({"mask": section.mask} if section.mask else {"strength": section.strength})
+
+
+def _origin(section: SamplesConfig) -> str:
+    """What tells a picture's name from those painted by another system, into another picture or from one."""
+    by = "" if section.system == "prior" else f"-{section.system}"
+    if not section.image:
+        return by
+    stem = slug(Path(section.image).stem)
+    if section.mask:
+        files = hashlib.sha256(Path(section.image).read_bytes() + Path(section.mask).read_bytes()).hexdigest()
+        return f"{by}-in-{stem}-{files[:6]}"
+    return f"{by}-from-{stem}-{hashlib.sha256(Path(section.image).read_bytes()).hexdigest()[:6]}-{section.strength:g}"
 
 
 def _keep_earlier(published: Path, folder: Path) -> dict[str, Any]:

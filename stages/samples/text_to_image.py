@@ -5,15 +5,16 @@ from torch import Tensor
 
 from stages.blip import Blip, load_blip
 from stages.config.samples import SamplingConfig
-from stages.prior import Captions, Prior, load_prior
-from stages.samples.inpainting import Inpainting
+from stages.errors import StageError
+from stages.painter import Editing
+from stages.prior import UNKNOWN, Captions, Prior, load_prior
 from stages.seeding import picture_seeds
 from stages.vqvae import VQVAE, Codes, load_vqvae
 from stages.workspace import Workspace
 
 
 class TextToImage:
-    """Paints prompts.
+    """Paints prompts with the prior; a `Painter`.
 
     Args:
         blip, prior, vqvae: what the stages published.
@@ -35,21 +36,17 @@ class TextToImage:
         seed: int = 0,
         start: int = 0,
         batch_size: int = 64,
-        inpainting: Inpainting | None = None,
+        editing: Editing | None = None,
     ) -> Tensor:
-        """One picture for each prompt.
+        """One picture for each prompt, (B,3,H,W) in [-1,1]: see `Painter`.
 
-        Args:
-            seed: picture i depends on its prompt, `seed` and `start + i`, not on what is painted beside it.
-            start: number of the first picture, for painting a long list in parts.
-            batch_size: prompts painted at a time.
-            inpainting: a picture of which every prompt paints the masked part anew; None: whole pictures.
+        Codes are drawn in raster order: what is painted into a picture goes on from what lies above and to its left.
 
-        Returns:
-            (B,3,H,W) in [-1,1].
+        Raises:
+            StageError: a picture is to be edited without a mask, which codes cannot be.
         """
         seeds = picture_seeds(seed, len(prompts), start)
-        known = None if inpainting is None else inpainting.known_codes(self.blip, self.vqvae)
+        known = None if editing is None else self.known_codes(editing)
         pictures = []
         for first in range(0, len(prompts), batch_size):
             batch = slice(first, first + batch_size)
@@ -62,7 +59,17 @@ class TextToImage:
             )
             pictures.append(self.vqvae.decode(codes))
         painted = torch.cat(pictures)
-        return painted if inpainting is None else inpainting.keep_pixels(painted)
+        return painted if editing is None else editing.keep_pixels(painted)
+
+    def known_codes(self, editing: Editing) -> Codes:
+        """A picture's codes, top (1,h,w) and bottom (1,2h,2w), `UNKNOWN` where their cell has a pixel to repaint."""
+        if editing.repaint is None:
+            raise StageError(
+                "samples.image is given without samples.mask: the prior draws codes and cannot vary a whole picture; "
+                "give a mask, or vary it with --samples.system diffusion"
+            )
+        codes = self.vqvae.encode(editing.image, self.blip.encode_images(editing.image))
+        return Codes(*(_forget(level, editing) for level in codes))
 
     @torch.inference_mode()
     def read(self, prompts: list[str]) -> Captions:
@@ -70,6 +77,12 @@ class TextToImage:
         features = self.blip.encode_text(prompts)
         pooled = features.pooled.float()
         return Captions(features.tokens.float(), features.mask, pooled, self.vqvae.encode_text(pooled))
+
+
+def _forget(indices: Tensor, editing: Editing) -> Tensor:
+    cells = editing.repainted_cells(indices.shape[-1])
+    assert cells is not None
+    return torch.where(cells[:, 0], UNKNOWN, indices)
 
 
 def _repeat(codes: Codes, count: int) -> Codes:
