@@ -71,6 +71,9 @@ class SplitsConfig:
     is set aside. Empty: chosen by group."""
     val_list: str = ""
     """The same for the validation split."""
+    lists_take_groups: bool = True
+    """Whether what belongs to a group with a listed picture is set aside. False: only duplicates of it are, so that a
+    list can hold out combinations (one colour of some shapes) whose parts are learnt from the rest of their groups."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.near_duplicate_bits <= 32:

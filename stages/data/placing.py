@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from stages.config.data import SplitsConfig
@@ -22,11 +22,14 @@ Places = list[tuple[str, ...]]
 """For each picture the split of each of its captions."""
 
 
-def place_pairs(entries: Sequence[Entry], groups: Sequence[str], config: SplitsConfig, seed: int) -> Places:
+def place_pairs(
+    entries: Sequence[Entry], groups: Sequence[str], alike: Sequence[int], config: SplitsConfig, seed: int
+) -> Places:
     """The split of every pair.
 
     Args:
         groups: the group of each picture, duplicates in one.
+        alike: one number for all pictures that are equal or look the same.
 
     Raises:
         StageError: an official split is missing or unknown, or a list names what is not there.
@@ -34,7 +37,7 @@ def place_pairs(entries: Sequence[Entry], groups: Sequence[str], config: SplitsC
     """
     if config.official:
         return _official(entries, groups, config, seed)
-    splits = _listed(entries, groups, config, seed)
+    splits = _listed(entries, groups, groups if config.lists_take_groups else alike, config, seed)
     return [(split,) * len(entry.captions) for entry, split in zip(entries, splits, strict=True)]
 
 
@@ -71,8 +74,14 @@ def _own_splits(entry: Entry) -> tuple[str, ...]:
     return tuple(OFFICIAL[caption.split or ""] for caption in entry.captions)
 
 
-def _listed(entries: Sequence[Entry], groups: Sequence[str], config: SplitsConfig, seed: int) -> list[str]:
-    """The split of each picture: listed ones where their list says, the rest by group in what is not listed."""
+def _listed(
+    entries: Sequence[Entry], groups: Sequence[str], bonds: Sequence[Hashable], config: SplitsConfig, seed: int
+) -> list[str]:
+    """The split of each picture: listed ones where their list says, the rest by group in what is not listed.
+
+    Args:
+        bonds: a picture with the same as a listed one is set aside.
+    """
     lists = {"test": config.test_list, "val": config.val_list}
     rows = {entry.file_name: row for row, entry in enumerate(entries)} if any(lists.values()) else {}
     splits: dict[int, str] = {}
@@ -82,8 +91,8 @@ def _listed(entries: Sequence[Entry], groups: Sequence[str], config: SplitsConfi
                 raise StageError(
                     f"{path}, line {line}: {entries[row].file_name} is in {lists['test']} too: remove it from one"
                 )
-    taken = {groups[row] for row in splits}
-    aside = [row for row, group in enumerate(groups) if group in taken and row not in splits]
+    taken = {bonds[row] for row in splits}
+    aside = [row for row, bond in enumerate(bonds) if bond in taken and row not in splits]
     if aside:
         names = " and ".join(split for split, path in lists.items() if path)
         logger.info("data: %d pictures set aside: they belong together with pictures listed for %s", len(aside), names)

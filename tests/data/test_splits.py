@@ -161,6 +161,21 @@ def test_a_list_is_exactly_the_test_split(tmp_path: Path, caplog: pytest.LogCapt
     assert facts["rule"] == "by group, test_list"
 
 
+def test_a_list_may_hold_out_a_part_of_a_group_but_no_duplicate(tmp_path: Path) -> None:
+    records = [*plain(), {"file_name": "copy.png", "group": "g"}, {"file_name": "near.jpg"}]
+    for number in (3, 7, 8):
+        records[number]["group"] = "g"
+    path = folder(tmp_path / "f", records, {"near.jpg": 3})
+    picture(3).save(path / "copy.png", compress_level=1)
+    (tmp_path / "test.txt").write_text("p03.png")
+    (tmp_path / "val.txt").write_text("p05.png")
+    lists = {split: str(tmp_path / f"{split.removesuffix('_list')}.txt") for split in ("test_list", "val_list")}
+    data, facts = prepare(path, lists_take_groups=False, **lists)
+    assert names(data, "test") == ["p03.png"] and names(data, "aside") == ["copy.png", "near.jpg"]
+    assert {"p07.png", "p08.png"} <= set(names(data, "train"))
+    assert facts["overlap"]["test"]["group"] == 1 and facts["overlap"]["test"]["near"] == 0
+
+
 def test_both_splits_may_be_listed(tmp_path: Path) -> None:
     (tmp_path / "test.txt").write_text("p03.png")
     (tmp_path / "val.txt").write_text("p05.png\np06.png")
