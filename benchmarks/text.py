@@ -1,22 +1,17 @@
 """What each form of text (`prior.text`) is worth to the prior: one prior for each, on the same codes, in one table.
 
-`make compare-text CONFIG=configs/demo.yaml`. The run's own prior is one of them. The others are runs beside it, such as
-`demo-codes`, which share what comes before the prior (hard links, no byte is copied): stage `prior` trains them, so a
-stopped comparison goes on where it was, and they can be painted from and evaluated as any run can.
+`make compare-text CONFIG=configs/demo.yaml`. The run's own prior is one of them; the others are its siblings, such as
+the run `demo-codes`.
 """
 
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from stages.__main__ import main as run_stage
-from stages.__main__ import parse_config
+from benchmarks.siblings import run_sibling, run_stage
 from stages.config.prior import TextForm
 from stages.markdown import markdown_table
-from stages.workspace import Workspace
 
 FORMS = get_args(TextForm)
 SHARED = ("blip", "vqvae", "codes", "diffusion")
@@ -43,36 +38,13 @@ def compare(options: list[str]) -> dict[str, dict[str, Any]]:
     Raises:
         SystemExit: the stage could not be run, and has said why.
     """
-    figures = {}
-    train(options)  # the run's own first: what is missing is said of the run that was named
-    own = Workspace(parse_config("prior", options))
-    figures[own.config.prior.text] = own.manifest("prior")["figures"]
+    own = run_stage("prior", options)  # first: what is missing is said of the run that was named
+    figures = {own.config.prior.text: own.manifest("prior")["figures"]}
     for text in FORMS:
         if text not in figures:
-            others = [*options, "--run", f"{own.config.run}-{text}", "--prior.text", text]
-            other = Workspace(parse_config("prior", others))
-            share(own, other)
-            train(others)
+            other = run_sibling(own, text, SHARED, "prior", [*options, "--prior.text", text])
             figures[text] = other.manifest("prior")["figures"]
     return {text: figures[text] for text in FORMS}
-
-
-def train(options: list[str]) -> None:
-    """Stage `prior` in this process."""
-    status = run_stage(["prior", *options])
-    if status != 0:
-        sys.exit(status)
-
-
-def share(own: Workspace, other: Workspace) -> None:
-    """Gives the other run what is up to date of this one's stages that do not depend on the prior."""
-    for stage in SHARED:
-        if own.why_stale(stage) is not None:
-            continue
-        if other.why_stale(stage) is None and other.digest(stage) == own.digest(stage):
-            continue
-        shutil.rmtree(other.directory(stage), ignore_errors=True)
-        shutil.copytree(own.directory(stage), other.directory(stage), copy_function=os.link)
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from stages.prior.captions import Captions
 from stages.prior.module import CodeBatch, PriorModule
 from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import Prior, save_prior
-from stages.training import Batches, Best, Sweep, fit, parameter_count
+from stages.training import Batches, Best, Sweep, fit, parameter_count, steps_done
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.prior")
@@ -82,6 +83,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             seen = CodedPairs(train, features, name, most=MEASURED_TRAIN_PAIRS)
             output.figures |= measure(module, seen, name, "train")
         output.figures |= _together(output.figures, train)
+        output.figures["pictures_seen"] = pictures_seen(modules, workspace.scratch("prior"))
     _report(output.figures)
 
 
@@ -106,6 +108,12 @@ def _sizes(name: str, config: PriorConfig, store: CodeStore, features: Features)
         context_side=0 if name == "top" else store.schema.top_side,
         **{key: getattr(level, key) for key in shared},
     )
+
+
+def pictures_seen(modules: dict[str, PriorModule], scratch: Path) -> int:
+    """Training pictures that the network which was shown most of them has seen, repeats counted."""
+    curves = scratch / "curves.jsonl"
+    return max(steps_done(curves, f"prior-{name}") * module.level.batch_size for name, module in modules.items())
 
 
 @torch.no_grad()

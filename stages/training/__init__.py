@@ -2,7 +2,8 @@
 
 from stages.training.batches import Batches, Sweep
 from stages.training.callbacks import Best
+from stages.training.curves import steps_done
 from stages.training.fitting import fit
 from stages.training.optimisation import adamw_cosine, parameter_count, radam_lookahead
 
-__all__ = ["Batches", "Best", "Sweep", "adamw_cosine", "fit", "parameter_count", "radam_lookahead"]
+__all__ = ["Batches", "Best", "Sweep", "adamw_cosine", "fit", "parameter_count", "radam_lookahead", "steps_done"]

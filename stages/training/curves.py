@@ -35,3 +35,9 @@ class Curves(Logger):
         if values:
             with self.path.open("a") as handle:
                 handle.write(json.dumps({"fit": self.fit_name, "step": (step or 0) + 1, **values}) + "\n")
+
+
+def steps_done(path: Path, fit_name: str) -> int:
+    """The last step of a fit that its curves tell of: patience may have ended it before `max_steps`."""
+    lines = (json.loads(line) for line in path.read_text().splitlines())
+    return max((line["step"] for line in lines if line["fit"] == fit_name), default=0)

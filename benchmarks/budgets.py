@@ -1,0 +1,76 @@
+"""The baseline on the prior's own budget: as many training pictures, and as many seconds, scored on the same prompts.
+
+`make compare-diffusion CONFIG=configs/demo.yaml`. Each is a sibling of the run, such as `demo-same-pictures`, with the
+same codes and text features; then `evaluation` scores them beside the run's own systems, and `report` shows them.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.siblings import run_sibling, run_stage
+from stages.markdown import markdown_table
+from stages.workspace import Workspace
+
+SHARED = ("blip", "vqvae", "codes", "prior")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(options: list[str]) -> int:
+    """Trains what is not trained yet, scores, prints the table, writes `benchmarks/results/budgets.json`."""
+    rows = compare(options)
+    print(table(rows))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "budgets.json").write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
+
+
+def compare(options: list[str]) -> dict[str, dict[str, Any]]:
+    """By system: `parameters`, `pictures_seen`, `train_seconds`, and its headline score.
+
+    Args:
+        options: as of a stage, such as `--config configs/demo.yaml`.
+
+    Raises:
+        SystemExit: a stage could not be run, and has said why.
+    """
+    run_stage("prior", options)
+    own = run_stage("diffusion", options)
+    rivals = {}
+    for name, steps in budgets(own).items():
+        rival = run_sibling(own, name, SHARED, "diffusion", [*options, "--diffusion.max_steps", str(steps)])
+        rivals[name] = rival.config.run
+    options = [*options, "--evaluation.rivals", json.dumps(list(rivals.values()))]
+    evaluated = run_stage("evaluation", options)
+    run_stage("report", options)
+    metrics = json.loads((evaluated.directory("evaluation") / "metrics.json").read_text())
+    found: dict[str, dict[str, Any]] = metrics["budgets"]
+    return found
+
+
+def budgets(own: Workspace) -> dict[str, int]:
+    """Steps of the baseline for the number of pictures that the prior saw, and for the time that it took."""
+    prior, diffusion = own.manifest("prior"), own.manifest("diffusion")
+    section = own.config.diffusion
+    seconds_a_step = diffusion["wall_seconds"] / section.max_steps
+    return {
+        "same-pictures": max(1, round(prior["figures"]["pictures_seen"] / section.batch_size)),
+        "same-seconds": max(1, round(prior["wall_seconds"] / seconds_a_step)),
+    }
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """A row for each system, in Markdown."""
+    names = list(next(iter(rows.values())))
+    return markdown_table(["system", *names], [[system, *map(_write, row.values())] for system, row in rows.items()])
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if value < 10 else f"{value:.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
