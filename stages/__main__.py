@@ -97,6 +97,8 @@ def _run_all(options: list[str]) -> int:
 
 def _fetch_weights(options: list[str]) -> int:
     config = parse_config("weights", options)
+    if not config.blip.pretrained:
+        raise StageError("the config names no checkpoint: set blip.pretrained, or train from scratch without weights")
     from stages.blip.weights import fetch_weights
 
     fetch_weights(config.blip)
