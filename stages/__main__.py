@@ -97,11 +97,18 @@ def _run_all(options: list[str]) -> int:
 
 def _fetch_weights(options: list[str]) -> int:
     config = parse_config("weights", options)
-    if not config.blip.pretrained:
-        raise StageError("the config names no checkpoint: set blip.pretrained, or train from scratch without weights")
-    from stages.blip.weights import fetch_weights
+    if not (config.blip.pretrained or config.diffusion.pretrained):
+        reason = "set blip.pretrained or diffusion.pretrained, or train from scratch without weights"
+        raise StageError(f"the config names no checkpoint: {reason}")
+    if config.blip.pretrained:
+        from stages.blip.weights import fetch_weights
 
-    fetch_weights(config.blip)
+        fetch_weights(config.blip)
+    if config.diffusion.pretrained:
+        from stages.diffusion.pretrained.checkpoint import find_checkpoint
+
+        found = find_checkpoint(config.diffusion.pretrained, config.diffusion.pretrained_revision)
+        log.info("weights: %s is in %s", found.name, found.folder)
     return 0
 
 

@@ -29,6 +29,19 @@ class DenoisingConfig:
 class DiffusionConfig:
     """A text-conditioned DDPM (arXiv:2006.11239) over the VQ-VAE's latents (arXiv:2112.10752) or over pixels."""
 
+    pretrained: str = ""
+    """Checkpoint to tune, a folder or hub name in the layout of Stable Diffusion (`model_index.json`, `unet/`, `vae/`,
+    `text_encoder/`, `tokenizer/`, `scheduler/`); empty: the baseline from scratch. It brings its network, its latents,
+    its text encoder, its noising chain and what it predicts. Of this section there apply to it `lora_rank`,
+    `lora_alpha`, `min_snr_gamma`, `caption_dropout`, `batch_size`, `max_steps`, `lr`, `weight_decay`, `val_every` and
+    `sampling`; the others are the baseline's from scratch alone."""
+    pretrained_revision: str = ""
+    """Branch, tag or commit of the hub name; empty: its main branch. The commit that was tuned is published."""
+    lora_rank: int = 8
+    """Rank of the low-rank updates (LoRA, arXiv:2106.09685) of a checkpoint's attention projections; all its own
+    weights stay as they are."""
+    lora_alpha: int = 8
+    """Updates are scaled by lora_alpha / lora_rank."""
     space: Literal["latent", "pixel"] = "latent"
     """What is denoised: both levels' latents on the bottom grid (side `image_size` / 4), or the picture itself."""
     channels: list[int] = field(default_factory=lambda: [64, 96])
@@ -76,6 +89,8 @@ class DiffusionConfig:
             "batch_size",
             "max_steps",
             "val_every",
+            "lora_rank",
+            "lora_alpha",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"diffusion.{name} must be at least 1, got {getattr(self, name)}")
@@ -86,6 +101,13 @@ class DiffusionConfig:
             )
         if self.lr <= 0 or self.min_snr_gamma < 0:
             raise ValueError("diffusion.lr must be above 0, min_snr_gamma at least 0")
+        if self.pretrained_revision and not self.pretrained:
+            raise ValueError("diffusion.pretrained_revision needs diffusion.pretrained, the hub name that it is of")
+        if self.pretrained and self.sampling.guidance_scale < 1:
+            raise ValueError(
+                "diffusion.sampling.guidance_scale must be at least 1 with diffusion.pretrained (the library's "
+                f"pipelines take less for 1), got {self.sampling.guidance_scale}"
+            )
 
     def fingerprint(self) -> dict[str, Any]:
         """What the published weights depend on: all but how pictures are made with them."""

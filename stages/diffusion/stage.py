@@ -37,6 +37,10 @@ class Material(NamedTuple):
 
 def run(config: RunConfig, workspace: Workspace) -> None:
     """Trains on `train`, validates on `val` with true and with shuffled captions."""
+    if config.diffusion.pretrained:
+        from stages.diffusion.pretrained.tuning import tune
+
+        return tune(config, workspace)
     torch.manual_seed(config.seed)
     section = config.diffusion
     features = load_features(workspace.require("blip"))

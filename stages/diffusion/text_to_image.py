@@ -1,7 +1,6 @@
 """The baseline as one callable: BLIP's text features -> x_0, denoised from noise -> a picture."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from stages.config.diffusion import DenoisingConfig
 from stages.diffusion.module import drop_captions
 from stages.diffusion.network import sampling_scheduler
 from stages.diffusion.spaces import Space, load_space
-from stages.painter import Editing
+from stages.painter import Editing, Painter
 from stages.seeding import picture_seeds
 from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
@@ -128,17 +127,22 @@ class DiffusionTextToImage:
         return {"generator": generators} if self.sampling.scheduler == "DDPM" else {}
 
 
-def load_diffusion(workspace: Workspace) -> DiffusionTextToImage:
+def load_diffusion(workspace: Workspace) -> Painter:
     """The baseline that a run's stages published, to be sampled as the run's config says.
 
     Raises:
         StageError: a stage has not been run, or its artefact is damaged.
     """
-    return open_diffusion(workspace, workspace.require("diffusion"))
+    if workspace.config.diffusion.pretrained:
+        from stages.diffusion.pretrained import load_tuned
+
+        return load_tuned(workspace)
+    return load_from_scratch(workspace)
 
 
-def open_diffusion(workspace: Workspace, directory: Path) -> DiffusionTextToImage:
-    """A baseline in `directory`, trained on the codes and features of the workspace's run."""
+def load_from_scratch(workspace: Workspace) -> DiffusionTextToImage:
+    """The baseline of a run that names no checkpoint to tune; otherwise as `load_diffusion`."""
+    directory = workspace.require("diffusion")
     network = UNet2DConditionModel.from_pretrained(directory / "unet").eval().requires_grad_(False)
     return DiffusionTextToImage(
         load_blip(workspace.require("blip")),

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from stages.__main__ import main, parse_config
 from stages.config.diffusion import DenoisingConfig
 from stages.data import load_dataset, to_tensor
-from stages.diffusion import load_diffusion
+from stages.diffusion.text_to_image import load_from_scratch
 from stages.painter import Editing
 from stages.seeding import picture_seeds
 from stages.workspace import Workspace
@@ -45,7 +45,7 @@ def close(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 
 def test_a_picture_does_not_depend_on_those_beside_it(workspace: Workspace) -> None:
-    paint = load_diffusion(workspace)
+    paint = load_from_scratch(workspace)
     together = paint(PROMPTS, seed=1)
     assert together.shape == (3, 3, 32, 32) and together.abs().max() <= 1.5
     assert close(torch.cat([paint(PROMPTS[:1], seed=1), paint(PROMPTS[1:], seed=1, start=1)]), together)
@@ -54,7 +54,7 @@ def test_a_picture_does_not_depend_on_those_beside_it(workspace: Workspace) -> N
 
 @pytest.mark.parametrize("scheduler", ["DDPM", "DDIM", "DPM-Solver++"])
 def test_every_sampler_paints_and_edits(workspace: Workspace, scheduler: str) -> None:
-    paint = load_diffusion(workspace)
+    paint = load_from_scratch(workspace)
     paint = paint.with_sampling(replace(paint.sampling, scheduler=scheduler, num_inference_steps=6))  # type: ignore[arg-type]
     image = to_tensor(load_dataset(workspace.directory("data")).images[:1])
     repaint = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
@@ -66,7 +66,7 @@ def test_every_sampler_paints_and_edits(workspace: Workspace, scheduler: str) ->
 def test_seeds_differ_and_strength_is_how_far_a_picture_is_varied(pixel_run: list[str]) -> None:
     """In pixels, because the tiny run's VQ-VAE has a code or two for everything."""
     workspace = Workspace(parse_config("diffusion", pixel_run))
-    paint = load_diffusion(workspace)
+    paint = load_from_scratch(workspace)
     assert not close(paint(PROMPTS, seed=1), paint(PROMPTS, seed=2))
     image = to_tensor(load_dataset(workspace.directory("data")).images[:1])
     little, much = (
@@ -77,7 +77,7 @@ def test_seeds_differ_and_strength_is_how_far_a_picture_is_varied(pixel_run: lis
 
 
 def test_plain_diffusers_loads_it_and_paints_the_same(workspace: Workspace) -> None:
-    paint = load_diffusion(workspace)
+    paint = load_from_scratch(workspace)
     nothing_of_its_own = dict.fromkeys(("vae", "text_encoder", "tokenizer"))
     pipeline = DiffusionPipeline.from_pretrained(workspace.directory("diffusion"), **nothing_of_its_own)
     text = paint.blip.encode_text(PROMPTS[:1]).tokens.float()
