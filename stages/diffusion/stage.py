@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
 from stages.blip import Features, load_features
@@ -97,6 +96,8 @@ def save(module: DiffusionModule, space: Space, output: Output) -> None:
     The pipeline has no text encoder and no decoder of its own: it takes BLIP's token features as `prompt_embeds`, and
     its latents are this run's (in pixel space: the picture).
     """
+    from diffusers import StableDiffusionPipeline
+
     pipeline = StableDiffusionPipeline(
         vae=None,
         text_encoder=None,
