@@ -9,10 +9,10 @@ STAGES := data blip vqvae codes prior diffusion evaluation latents report
 
 export PROMPT
 .DEFAULT_GOAL := help
-.PHONY: help setup all demo samples weights compare-text test lint bench clean $(STAGES)
+.PHONY: help setup all demo samples weights compare-text compare-diffusion test lint bench clean $(STAGES)
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
 	@echo
 	@echo '  CONFIG=configs/x.yaml picks the run (now $(CONFIG)), ARGS="--vqvae.max_steps 100" overrides its values'
 
@@ -50,6 +50,9 @@ weights: $(READY) ## fetch the pretrained checkpoints that CONFIG names
 
 compare-text: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
 	@$(VENV)/bin/python -m benchmarks.text --config $(CONFIG) $(ARGS)
+
+compare-diffusion: $(READY) ## train the baseline on the prior's budget (pictures, then seconds) and score both
+	@$(VENV)/bin/python -m benchmarks.budgets --config $(CONFIG) $(ARGS)
 
 test: $(READY) ## the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)

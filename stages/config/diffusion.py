@@ -65,7 +65,7 @@ class DiffusionConfig:
     """Pictures a step."""
     max_steps: int = 600
     """Optimiser steps."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Peak learning rate of AdamW."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
