@@ -57,9 +57,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         (output.directory / INDEX).write_text("\n".join(lines) + "\n")
         labelled_grid(pictures, prompts).save(output.directory / "grid.png")
         output.figures |= {"prompts": prompts, "pictures": int(pictures.shape[0] * pictures.shape[1])}
-    log.info(
-        "samples: %d pictures of %d prompts: %s", *pictures.shape[1::-1], workspace.directory("samples") / "grid.png"
-    )
+    log.info("samples: %s: %s", describe(*pictures.shape[:2]), workspace.directory("samples") / "grid.png")
 
 
 def _load_painter(system: str, workspace: Workspace) -> Painter:
@@ -80,6 +78,12 @@ def _prompts(section: SamplesConfig, dataset: PreparedSet) -> list[str]:
         if not prompt.strip():
             raise StageError('samples.prompt is empty; give one, such as PROMPT="a red ship on a stormy sea at dusk"')
     return prompts
+
+
+def describe(prompts: int, pictures: int) -> str:
+    """How much was painted, in words: so many prompts, so many pictures of each."""
+    painted = f"{pictures} picture{'s' if pictures > 1 else ''}"
+    return f"{painted} of 1 prompt" if prompts == 1 else f"{painted} of each of {prompts} prompts"
 
 
 def slug(prompt: str) -> str:

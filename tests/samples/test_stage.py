@@ -13,7 +13,7 @@ from stages.codes import CodeStore
 from stages.data import load_dataset
 from stages.samples import load_text_to_image
 from stages.samples.grid import labelled_grid
-from stages.samples.stage import slug
+from stages.samples.stage import describe, slug
 from stages.seeding import picture_seeds
 from stages.workspace import Workspace
 
@@ -71,6 +71,19 @@ def test_a_prompt_becomes_a_file_that_carries_it(tiny_run: Path, capsys: pytest.
     index = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert {line["prompt"] for line in index} >= {prompt, "a windmill"}
     assert {line["file_name"] for line in index} == {p.name for p in folder.glob("*.png")} - {"grid.png"}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "pictures", "said"),
+    [
+        (1, 1, "1 picture of 1 prompt"),
+        (1, 2, "2 pictures of 1 prompt"),
+        (8, 1, "1 picture of each of 8 prompts"),
+        (8, 4, "4 pictures of each of 8 prompts"),
+    ],
+)
+def test_what_was_painted_is_said_in_good_grammar(prompts: int, pictures: int, said: str) -> None:
+    assert describe(prompts, pictures) == said
 
 
 def test_a_blank_prompt_is_refused(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
