@@ -1,6 +1,6 @@
 """Section `samples`: what is painted and how codes are drawn."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -36,6 +36,10 @@ class SamplingConfig:
     """The top level, which settles what is where."""
     bottom: SamplingOptions = field(default_factory=lambda: SamplingOptions(temperature=0.8, top_p=0.95))
     """The bottom level, which paints it."""
+
+    def without_guidance(self) -> "SamplingConfig":
+        """The same otherwise."""
+        return SamplingConfig(replace(self.top, guidance_scale=1.0), replace(self.bottom, guidance_scale=1.0))
 
 
 @dataclass(frozen=True)

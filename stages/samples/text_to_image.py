@@ -1,5 +1,7 @@
 """The whole system as one callable: BLIP's text features -> PixelSNAIL's codes -> the VQ-VAE's decoder."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ class TextToImage:
     @torch.inference_mode()
     def __call__(
         self,
-        prompts: list[str],
+        prompts: Sequence[str | None],
         *,
         seed: int = 0,
         start: int = 0,
@@ -41,6 +43,7 @@ class TextToImage:
         """One picture for each prompt, (B,3,H,W) in [-1,1]: see `Painter`.
 
         Codes are drawn in raster order: what is painted into a picture goes on from what lies above and to its left.
+        A prompt that is None is painted without a caption (as with one dropped in training); guidance does nothing there.
 
         Raises:
             StageError: a picture is to be edited without a mask, which codes cannot be.
@@ -72,11 +75,12 @@ class TextToImage:
         return Codes(*(_forget(level, editing) for level in codes))
 
     @torch.inference_mode()
-    def read(self, prompts: list[str]) -> Captions:
-        """The prompts in every form that a prior may read."""
-        features = self.blip.encode_text(prompts)
+    def read(self, prompts: Sequence[str | None]) -> Captions:
+        """The prompts in every form that a prior may read; one that is None is no caption in any of them."""
+        features = self.blip.encode_text([prompt or "" for prompt in prompts])
         pooled = features.pooled.float()
-        return Captions(features.tokens.float(), features.mask, pooled, self.vqvae.encode_text(pooled))
+        captions = Captions(features.tokens.float(), features.mask, pooled, self.vqvae.encode_text(pooled))
+        return captions.keep(torch.tensor([prompt is not None for prompt in prompts], device=pooled.device))
 
 
 def _forget(indices: Tensor, editing: Editing) -> Tensor:

@@ -52,6 +52,25 @@ def test_pictures_are_the_same_in_any_batch(text_run: list[str]) -> None:
     assert not torch.equal(paint(prompts[:1], seed=6), together[:1])
 
 
+def test_without_a_prompt_what_is_painted_is_what_the_prior_learned_of_dropped_captions(text_run: list[str]) -> None:
+    paint = load_text_to_image(Workspace(parse_config("samples", text_run)))
+    torch.manual_seed(0)
+    for network in (paint.prior.top, paint.prior.bottom):  # a few steps of training leave the caption without a say
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape))
+    prompts = ["two ships", "a candle and a book by a grey wall"]
+    none = paint([None, None], seed=5)
+    unguided = paint.sampling.without_guidance()
+    dropped = paint.prior.sample(paint.read(prompts).drop(), picture_seeds(5, 2), unguided.top, unguided.bottom)
+    torch.testing.assert_close(none, paint.vqvae.decode(dropped), atol=1e-5, rtol=0)
+    mixed = paint([prompts[0], None], seed=5)
+    torch.testing.assert_close(mixed[1], none[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(mixed[:1], paint(prompts[:1], seed=5), atol=1e-5, rtol=0)
+    assert (paint(prompts, seed=5) - none).abs().amax(
+        dim=(1, 2, 3)
+    ).min() > 1e-3  # its decoder has hardly learned to tell codes apart
+
+
 def test_a_prompt_has_the_codes_that_its_caption_has_in_the_store(tiny_run: Path) -> None:
     workspace = Workspace(parse_config("samples", ["--config", str(tiny_run)]))
     store, dataset = CodeStore.open(workspace.directory("codes")), load_dataset(workspace.directory("data"))
