@@ -14,6 +14,7 @@ from stages.evaluation.labels import ABSENT
 from stages.metrics import (
     Metric,
     Resampling,
+    Samples,
     Thesaurus,
     attributes,
     bootstrap_interval,
@@ -110,6 +111,7 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
             len(pictures),
             bootstrap_interval(counts, combine, instruments.resampling),
             protocols[name],
+            samples=Samples(counts, combine),
         )
         for name, combine in combinations.items()
     }

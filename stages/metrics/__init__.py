@@ -3,8 +3,14 @@
 No stage: whoever measures uses it, and it knows nobody. Imports nothing heavy.
 """
 
-from stages.metrics.bootstrap import Resampling, bootstrap_interval, bootstrap_rows, mean_metric
-from stages.metrics.metric import Interval, Metric
+from stages.metrics.bootstrap import (
+    Resampling,
+    bootstrap_difference,
+    bootstrap_interval,
+    bootstrap_rows,
+    mean_metric,
+)
+from stages.metrics.metric import Interval, Metric, Samples
 from stages.metrics.scores import caption_scores
 from stages.metrics.wordnet import Thesaurus, find_thesaurus
 
@@ -12,7 +18,9 @@ __all__ = [
     "Interval",
     "Metric",
     "Resampling",
+    "Samples",
     "Thesaurus",
+    "bootstrap_difference",
     "bootstrap_interval",
     "bootstrap_rows",
     "caption_scores",

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.metrics.metric import Interval, Metric
+from stages.metrics.metric import Combine, Interval, Metric, Samples
 
-Combine = Callable[[np.ndarray], np.ndarray]
 Statistic = Callable[[np.ndarray], float]
 _REPEATS_AT_A_TIME = 100
 
@@ -33,6 +32,22 @@ def bootstrap_interval(statistics: np.ndarray, combine: Combine, resampling: Res
     """
     samples = np.asarray(statistics, dtype=np.float64)
     return _middle([combine(times_drawn @ samples) for times_drawn in _draws(len(samples), resampling)])
+
+
+def bootstrap_difference(first: Samples, second: Samples, resampling: Resampling) -> Interval:
+    """Interval of the first figure minus the second, whose samples i are drawn together: a paired bootstrap.
+
+    Raises:
+        ValueError: they are not of as many samples, there are none, or no resample has both figures.
+    """
+    counts = len(first.statistics), len(second.statistics)
+    if counts[0] != counts[1]:
+        raise ValueError(f"a paired bootstrap needs as many samples of both, got {counts[0]} and {counts[1]}")
+    width = first.statistics.shape[1]
+    both = np.concatenate([first.statistics, second.statistics], axis=1, dtype=np.float64)
+    return bootstrap_interval(
+        both, lambda sums: first.combine(sums[:, :width]) - second.combine(sums[:, width:]), resampling
+    )
 
 
 def bootstrap_rows(statistic: Statistic, count: int, resampling: Resampling) -> Interval:
@@ -63,8 +78,9 @@ def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Me
         return Metric.unavailable("there are no samples", protocol)
     if not np.isfinite(values).all():
         return Metric.unavailable("it is infinite for at least one sample", protocol)
-    interval = bootstrap_interval(values[:, None], lambda sums: sums[:, 0] / len(values), resampling)
-    return Metric(float(values.mean()), len(values), interval, protocol)
+    samples = Samples(values[:, None], lambda sums: sums[:, 0] / len(values))
+    interval = bootstrap_interval(*samples, resampling)
+    return Metric(float(values.mean()), len(values), interval, protocol, samples=samples)
 
 
 def _draws(count: int, resampling: Resampling) -> Iterator[np.ndarray]:

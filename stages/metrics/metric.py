@@ -1,8 +1,13 @@
 """One figure as it goes into an artefact: never without how it was got."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import numpy as np
+
+Combine = Callable[[np.ndarray], np.ndarray]
 
 
 class Interval(NamedTuple):
@@ -10,6 +15,15 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class Samples(NamedTuple):
+    """What a figure was combined from, so that two figures of the same samples can be resampled together."""
+
+    statistics: np.ndarray
+    """(n,S) numbers of each sample."""
+    combine: Combine
+    """Sums (R,S) of R resamples of n samples -> figures (R,)."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,8 @@ class Metric:
     """How it was got: library, variant, range, unit, pairing."""
     reason: str | None = None
     """Why it is not available, and how to get it."""
+    samples: Samples | None = field(default=None, repr=False, compare=False)
+    """What it was combined from, where that was kept; no part of the artefact."""
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.reason is not None):

@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from stages.metrics import Resampling, bootstrap_interval, bootstrap_rows, mean_metric
+from stages.metrics import (
+    Resampling,
+    Samples,
+    bootstrap_difference,
+    bootstrap_interval,
+    bootstrap_rows,
+    mean_metric,
+)
 
 
 def test_the_interval_covers_the_true_mean_19_times_of_20() -> None:
@@ -23,6 +30,22 @@ def test_the_interval_is_of_the_figure_not_of_its_parts() -> None:
     interval = bootstrap_interval(statistics, lambda sums: sums[:, 0] / sums[:, 1], Resampling(200, 0))
     assert interval == pytest.approx((0.5, 0.5))
     assert mean_metric(np.full(7, 0.25), "", Resampling(200, 0)).ci95 == pytest.approx((0.25, 0.25))
+
+
+def test_samples_that_belong_together_are_drawn_together() -> None:
+    def mean(sums: np.ndarray) -> np.ndarray:
+        return sums[:, 0] / 40
+
+    values = np.random.default_rng(3).normal(0, 10, (40, 1))
+    better, shuffled = Samples(values + 0.5, mean), Samples(values[::-1] + 0.5, mean)
+    plain = Samples(values, mean)
+    assert bootstrap_difference(better, plain, Resampling(200, 0)) == pytest.approx((0.5, 0.5))
+    low, high = bootstrap_difference(shuffled, plain, Resampling(200, 0))
+    assert low < -1 and high > 2  # the same values, no longer side by side
+    ratio = Samples(np.concatenate([values, 2 * values], axis=1), lambda sums: sums[:, 1] / sums[:, 0])
+    assert bootstrap_difference(ratio, ratio, Resampling(200, 0)) == pytest.approx((0, 0))
+    with pytest.raises(ValueError, match="as many samples of both, got 40 and 39"):
+        bootstrap_difference(plain, Samples(values[1:], mean), Resampling(200, 0))
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
