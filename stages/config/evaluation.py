@@ -35,7 +35,8 @@ class EvaluationConfig:
     """What is scored, on how many prompts, and the budget of the judge of true attributes."""
 
     split: str = "test"
-    """Split whose captions are the prompts; never one that anything was trained on."""
+    """Split whose captions are the prompts; never one that anything was trained on. By `val` the stages chose which
+    weights to keep, so that its figures flatter a little."""
     max_prompts: int = 500
     """Prompts drawn by every system, at most; a smaller number takes the first of the same order."""
     max_captions: int = 200

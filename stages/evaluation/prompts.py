@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.data import Record, Split
+from stages.data import PreparedSet, Record, Split
 from stages.evaluation.labels import attribute_labels
 
 _SWEEPS = 100
@@ -64,6 +64,12 @@ def choose_prompts(split: Split, count: int, seed: int) -> Prompts:
         seen[picture] = turns[-1] + 1
     chosen = order[np.argsort(turns, kind="stable")][:count]
     return Prompts(split.name, [split.records[pair] for pair in chosen], split.record_rows[chosen])
+
+
+def count_seen(prompts: Prompts, dataset: PreparedSet) -> int:
+    """How many prompts have a picture that is in train too, as official splits may have it."""
+    train = [record.image for record in dataset.records if record.split == "train"]
+    return int(np.isin(prompts.image_rows, train).sum())
 
 
 def derange(prompts: Prompts, seed: int) -> np.ndarray | None:

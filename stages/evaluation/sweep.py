@@ -2,15 +2,17 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stages.config.evaluation import SweepConfig
+from stages.config import RunConfig
 from stages.data import PreparedSet
 from stages.errors import StageError
+from stages.evaluation.drawing import draw_pictures
+from stages.evaluation.painters import prior_at
 from stages.evaluation.prompts import Prompts, choose_prompts
 from stages.evaluation.scores import Case, Instruments, attribute_scores, matching_scores
-from stages.evaluation.systems import draw_pictures, prior_at
 from stages.metrics import Metric
 from stages.workspace import Workspace
 
@@ -20,8 +22,24 @@ Sweep = dict[str, dict[str, dict[str, Metric]]]
 """By metric, by "guidance 2", by "temperature 0.85"."""
 
 
+def sweep_section(
+    config: RunConfig, workspace: Workspace, dataset: PreparedSet, instruments: Instruments
+) -> dict[str, Any]:
+    """The sweep as it stands in `metrics.json`, or the `reason` why there is none."""
+    found = sweep_prior(config, workspace, dataset, instruments, workspace.scratch("evaluation") / "sweep")
+    if isinstance(found, str):
+        return {"reason": found}
+    return {
+        name: {
+            guidance: {temperature: metric.to_json() for temperature, metric in row.items()}
+            for guidance, row in rows.items()
+        }
+        for name, rows in found.items()
+    }
+
+
 def sweep_prior(
-    section: SweepConfig, workspace: Workspace, dataset: PreparedSet, instruments: Instruments, seed: int, scratch: Path
+    config: RunConfig, workspace: Workspace, dataset: PreparedSet, instruments: Instruments, scratch: Path
 ) -> Sweep | str:
     """The prior's pictures of the same captions and noise at each setting of the top level's sampling, scored.
 
@@ -31,8 +49,13 @@ def sweep_prior(
     Returns:
         The figures; in words why there are none.
     """
+    section, seed = config.evaluation.sweep, config.seed + config.evaluation.seed_offset
     if section.prompts == 0:
         return "evaluation.sweep.prompts is 0"
+    if config.evaluation.split == SPLIT:
+        return (
+            f"evaluation.split is '{SPLIT}': options chosen on the captions that are compared would flatter the prior"
+        )
     prompts = choose_prompts(dataset.split(SPLIT), section.prompts, seed)
     if len(prompts) == 0:
         return f"the split '{SPLIT}' is empty"

@@ -8,7 +8,14 @@ from stages.config.evaluation import EvaluationConfig, SweepConfig
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_prompts", 0), ("bootstrap_repeats", 10), ("split", "train"), ("judge_lr", 0.0), ("max_compositions", -1)],
+    [
+        ("max_prompts", 0),
+        ("bootstrap_repeats", 10),
+        ("split", "train"),
+        ("judge_lr", 0.0),
+        ("max_compositions", -1),
+        ("seeds", 0),
+    ],
 )
 def test_an_impossible_value_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"evaluation\.{name} must"):

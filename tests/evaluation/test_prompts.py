@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 
-from stages.data import Record, Split
-from stages.evaluation.prompts import choose_prompts, derange
+from stages.data import PreparedSet, Record, Split
+from stages.evaluation.prompts import choose_prompts, count_seen, derange
 
 
 def _split(pairs: list[tuple[int, str]]) -> Split:
@@ -33,3 +35,10 @@ def test_two_prompts_swap_and_one_or_equal_ones_have_no_other() -> None:
     assert derange(choose_prompts(_split([(0, "a"), (1, "b")]), 2, 0), seed=0).tolist() == [1, 0]  # type: ignore[union-attr]
     assert derange(choose_prompts(_split([(0, "a")]), 1, 0), seed=0) is None
     assert derange(choose_prompts(_split([(0, "a"), (1, "A"), (2, "a")]), 3, 0), seed=0) is None
+
+
+def test_prompts_whose_picture_is_in_train_too_are_counted() -> None:
+    pairs = [(0, "train"), (1, "train"), (1, "test"), (2, "test"), (2, "test")]
+    records = [Record(n, image, "", f"{image}.png", split, "g", None) for n, (image, split) in enumerate(pairs)]
+    dataset = PreparedSet(Path("toy"), np.zeros((3, 8, 8, 3), np.uint8), records, 8, None)
+    assert count_seen(choose_prompts(dataset.split("test"), 3, seed=0), dataset) == 1

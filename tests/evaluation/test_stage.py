@@ -26,7 +26,11 @@ SMALL = [
     *("--evaluation.max_prompts", "6", "--evaluation.max_captions", "4", "--evaluation.max_compositions", "3"),
     *("--evaluation.batch_size", "4", "--evaluation.bootstrap_repeats", "100"),
 ]
-SYSTEMS = ["prior", "prior_shuffled", "diffusion", "reconstruction", "real"]
+SYSTEMS = [
+    *("prior", "diffusion"),
+    *("prior_shuffled", "prior_uncaptioned", "retrieval", "random_train", "mean_picture"),
+    *("reconstruction", "real"),
+]
 NAMES = [
     *("attribute_accuracy", "attribute_worst", "attribute_exact", "attribute_accuracy/subject"),
     *("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rouge2", "rougeL", "cider"),
@@ -87,8 +91,15 @@ def test_every_system_is_scored_on_the_same_prompts(metrics: dict[str, Any]) -> 
     assert {found["bleu4"]["n"] for found in systems.values()} == {4}
     assert systems["real"]["mse"]["value"] is None and systems["prior"]["mse"]["value"] > 0
     assert systems["prior_shuffled"]["seconds_per_picture"]["reason"] == "the pictures are those of 'prior'"
-    assert systems["prior"]["attribute_accuracy_compositions"]["n"] == 3
-    assert "attribute_accuracy_compositions" not in systems["diffusion"]
+    assert {found["attribute_accuracy_compositions"]["n"] for found in systems.values()} == {3}
+    for copies in ("retrieval", "random_train", "real"):
+        reason = systems[copies]["seconds_per_picture"]["reason"]
+        assert reason == "its pictures are the data set's own, which no system draws"
+    assert systems["prior_uncaptioned"]["seconds_per_picture"]["value"] > 0
+
+
+def test_prompts_are_counted(metrics: dict[str, Any]) -> None:
+    assert metrics["prompts"] == {"count": 6, "pictures_in_train": 0}
 
 
 def test_guidance_and_temperature_are_swept_on_val(metrics: dict[str, Any], artefact: Path) -> None:
@@ -119,6 +130,11 @@ def test_an_output_carries_its_prompt(artefact: Path, tiny_run: Path) -> None:
     captions = json.loads((artefact / "pictures" / "captions.json").read_text())
     assert {name: len(texts) for name, texts in captions.items()} == dict.fromkeys(set(SYSTEMS) - {"prior_shuffled"}, 4)
     assert len(np.load(artefact / "pictures" / "compositions" / "prior.npy")) == 3
+    mean = np.load(artefact / "pictures" / "mean_picture.npy")
+    assert np.array_equal(mean[0], mean[5]) and len(set(captions["mean_picture"])) == 1
+    train = {dataset.images[row].tobytes() for row in dataset.split("train").unique_images}
+    for copies in ("retrieval", "random_train"):
+        assert all(picture.tobytes() in train for picture in np.load(artefact / "pictures" / f"{copies}.npy"))
 
 
 def test_the_judge_is_published(artefact: Path, tiny_run: Path) -> None:
@@ -136,6 +152,24 @@ def test_a_system_that_is_not_there_is_null_with_a_reason(artefact: Path, tiny_r
     assert list(systems) == SYSTEMS and set(NAMES) <= set(systems["diffusion"])
     assert all(metric["value"] is None and "diffusion" in metric["reason"] for metric in systems["diffusion"].values())
     assert systems["prior"]["itc_cosine"]["value"] is not None
+
+
+def test_on_val_nothing_is_swept_and_on_compositions_nothing_is_drawn_twice(
+    artefact: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    for split in ("val", "compositions"):
+        shutil.copytree(artefact.parent, tmp_path / split / "tiny", ignore=shutil.ignore_patterns("evaluation"))
+        options = ["--config", str(tiny_run), "--checkpoints", str(tmp_path / split), *SMALL]
+        config = parse_config("evaluation", [*options, "--evaluation.split", split])
+        run(config, Workspace(config))
+    found = {
+        split: json.loads((tmp_path / split / "tiny" / "evaluation" / "metrics.json").read_text())
+        for split in ("val", "compositions")
+    }
+    assert "would flatter the prior" in found["val"]["sweep"]["reason"]
+    assert "attribute_accuracy_compositions" in found["val"]["systems"]["prior"]
+    assert "itm_probability" in found["compositions"]["sweep"]
+    assert "attribute_accuracy_compositions" not in found["compositions"]["systems"]["prior"]
 
 
 def test_without_a_prior_the_sweep_has_a_reason(artefact: Path, tiny_run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.evaluation.drawing import draw_pictures
+
+
+def _noise(first: int, last: int) -> np.ndarray:
+    pictures = [np.random.default_rng(place).integers(0, 256, (8, 8, 3), np.uint8) for place in range(first, last)]
+    return np.stack(pictures)
+
+
+def test_pictures_come_in_order_whatever_the_batch(tmp_path: Path) -> None:
+    drawn = draw_pictures(_noise, 7, 3, tmp_path / "a", "noise")
+    assert np.array_equal(drawn.pictures, _noise(0, 7))
+    assert np.array_equal(drawn.pictures, draw_pictures(_noise, 7, 5, tmp_path / "b", "noise").pictures)
+    assert drawn.seconds_per_picture > 0
+
+
+def test_a_stopped_run_draws_only_what_is_left(tmp_path: Path) -> None:
+    asked = []
+
+    def draw(first: int, last: int) -> np.ndarray:
+        if first == 4 and 4 not in asked:
+            asked.append(first)
+            raise KeyboardInterrupt
+        asked.append(first)
+        return _noise(first, last)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw_pictures(draw, 6, 2, tmp_path, "noise")
+    drawn = draw_pictures(draw, 6, 2, tmp_path, "noise")
+    assert asked == [0, 2, 4, 4]
+    assert np.array_equal(drawn.pictures, _noise(0, 6))
