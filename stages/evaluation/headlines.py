@@ -1,4 +1,4 @@
-"""The few figures that go beyond the table: those of the manifest and of the log."""
+"""The few figures that go beyond the table: which are compared in pairs and over seeds, and what is logged."""
 
 import logging
 from typing import Any
@@ -6,6 +6,19 @@ from typing import Any
 from stages.evaluation.comparison import COMPOSITIONS, Scores
 
 log = logging.getLogger("stages.evaluation")
+
+HEADLINES = (
+    "attribute_accuracy",
+    "attribute_exact",
+    "itm_probability",
+    "itc_cosine",
+    "bleu4_sentence",
+    "meteor",
+    "rougeL",
+    "lpips",
+    "mse",
+)
+"""Metrics by which systems are compared in pairs and over seeds; each has a value for every sample."""
 
 _IN_MANIFEST = {
     "prior": (

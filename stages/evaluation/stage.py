@@ -3,6 +3,7 @@
 run, split  what was evaluated, on which split
 prompts     `count`, and `pictures_in_train`: prompts whose picture train has too
 systems     system of `COMPARED` -> metric -> figure with n, interval and protocol, or the reason why there is none
+paired      other system -> headline metric -> the prior's figure minus the other's, prompt by prompt
 vqvae, blip, prior  what those stages measured
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
 judge       how often the judge of the attributes is right on real pictures
@@ -19,6 +20,7 @@ from stages.evaluation.comparison import COMPOSITIONS, Comparison, Scores, write
 from stages.evaluation.headlines import log_scores, manifest_figures
 from stages.evaluation.judge import Judge, save_judge
 from stages.evaluation.judging import judge_figures, train_judge
+from stages.evaluation.paired import paired_differences
 from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
 from stages.evaluation.scores import Instruments
 from stages.evaluation.sections import blip_section, prior_section, vqvae_section
@@ -54,6 +56,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "split": config.evaluation.split,
             "prompts": {"count": len(prompts), "pictures_in_train": seen},
             "systems": _to_json(systems),
+            "paired": _to_json(paired_differences(systems, instruments.resampling)),
             "vqvae": vqvae_section(workspace),
             "blip": blip_section(workspace),
             "prior": prior_section(workspace),

@@ -9,6 +9,7 @@ import pytest
 from stages.__main__ import main, parse_config
 from stages.data import load_dataset
 from stages.evaluation import load_judge
+from stages.evaluation.headlines import HEADLINES
 from stages.evaluation.stage import run
 from stages.workspace import Workspace
 
@@ -96,6 +97,20 @@ def test_every_system_is_scored_on_the_same_prompts(metrics: dict[str, Any]) -> 
         reason = systems[copies]["seconds_per_picture"]["reason"]
         assert reason == "its pictures are the data set's own, which no system draws"
     assert systems["prior_uncaptioned"]["seconds_per_picture"]["value"] > 0
+
+
+def test_the_prior_is_compared_in_pairs_with_the_baseline_and_each_control(metrics: dict[str, Any]) -> None:
+    systems, paired = metrics["systems"], metrics["paired"]
+    assert list(paired) == SYSTEMS[1:7]
+    for other, found in paired.items():
+        assert list(found) == list(HEADLINES)
+        for name, difference in found.items():
+            check_metric(f"{other}.{name}", difference)
+            if difference["value"] is not None:
+                apart = systems["prior"][name]["value"] - systems[other][name]["value"]
+                assert difference["value"] == pytest.approx(apart) and difference["n"] == systems["prior"][name]["n"]
+    assert paired["diffusion"]["lpips"]["reason"] == systems["prior"]["lpips"]["reason"]
+    assert paired["diffusion"]["mse"]["value"] is not None
 
 
 def test_prompts_are_counted(metrics: dict[str, Any]) -> None:
