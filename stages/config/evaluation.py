@@ -49,6 +49,9 @@ class EvaluationConfig:
     """Pictures captioned, matched or judged at a time; of more than 64 pixels, fewer are compared by LPIPS."""
     seed_offset: int = 10_000
     """Added to the run's seed for drawing, so that these pictures are not those of `samples`."""
+    seeds: int = 1
+    """Seeds with which prior and diffusion paint every prompt, one after the other from `seed_offset` on; the further
+    ones go into a table of means and of the spread between seeds, everything else is of the first."""
     bootstrap_repeats: int = 1000
     """Resamples behind each 95 % interval."""
     lpips_backbone: Literal["alex", "vgg"] = "alex"
@@ -89,6 +92,7 @@ _COUNTS = (
     "max_captions",
     "batch_size",
     "caption_batch_size",
+    "seeds",
     "judge_width",
     "judge_steps",
     "judge_batch_size",

@@ -14,7 +14,7 @@ from stages.evaluation.compared import COMPARED
 from stages.evaluation.drawing import Drawn, draw_pictures
 from stages.evaluation.prompts import Prompts, derange
 from stages.evaluation.scores import Case, Instruments, attribute_scores, score, unavailable_scores, write_captions
-from stages.evaluation.systems import System, systems_of
+from stages.evaluation.systems import System, painting_systems, systems_of
 from stages.metrics import Metric
 from stages.workspace import Workspace
 
@@ -74,6 +74,16 @@ class Comparison:
             found[system.name] = attribute_scores(drawn.pictures, labels, self.instruments)
             if system.name == "prior" and others is not None:
                 found[SHUFFLED] = attribute_scores(drawn.pictures, labels[others], self.instruments)
+        return found
+
+    def score_seed(self, prompts: Prompts, seed: int) -> Scores:
+        """Every metric of the systems that paint, with another seed; of those that are there."""
+        found: Scores = {}
+        for system in painting_systems(self.workspace, seed):
+            name = f"{system.name}, seed {seed}"
+            drawn = self._draw(system, prompts, name)
+            if not isinstance(drawn, str):
+                found[system.name] = score(self._case(drawn.pictures, prompts, name), self.instruments)
         return found
 
     def _write_records(self, prompts: Prompts, folder: Path) -> np.ndarray | None:

@@ -4,6 +4,7 @@ run, split  what was evaluated, on which split
 prompts     `count`, and `pictures_in_train`: prompts whose picture train has too
 systems     system of `COMPARED` -> metric -> figure with n, interval and protocol, or the reason why there is none
 paired      other system -> headline metric -> the prior's figure minus the other's, prompt by prompt
+seeds       painting system -> headline metric -> `mean`, `standard_deviation`, `values` by seed; or a `reason`
 vqvae, blip, prior  what those stages measured
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
 judge       how often the judge of the attributes is right on real pictures
@@ -24,6 +25,7 @@ from stages.evaluation.paired import paired_differences
 from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
 from stages.evaluation.scores import Instruments
 from stages.evaluation.sections import blip_section, prior_section, vqvae_section
+from stages.evaluation.seeds import seeds_section
 from stages.evaluation.sweep import sweep_section
 from stages.metrics import Resampling, find_thesaurus
 from stages.metrics.perceptual import load_lpips
@@ -57,6 +59,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "prompts": {"count": len(prompts), "pictures_in_train": seen},
             "systems": _to_json(systems),
             "paired": _to_json(paired_differences(systems, instruments.resampling)),
+            "seeds": seeds_section(comparison, prompts, systems),
             "vqvae": vqvae_section(workspace),
             "blip": blip_section(workspace),
             "prior": prior_section(workspace),

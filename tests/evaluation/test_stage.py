@@ -113,7 +113,8 @@ def test_the_prior_is_compared_in_pairs_with_the_baseline_and_each_control(metri
     assert paired["diffusion"]["mse"]["value"] is not None
 
 
-def test_prompts_are_counted(metrics: dict[str, Any]) -> None:
+def test_one_seed_is_no_spread(metrics: dict[str, Any]) -> None:
+    assert metrics["seeds"] == {"reason": "evaluation.seeds is 1"}
     assert metrics["prompts"] == {"count": 6, "pictures_in_train": 0}
 
 
@@ -167,6 +168,29 @@ def test_a_system_that_is_not_there_is_null_with_a_reason(artefact: Path, tiny_r
     assert list(systems) == SYSTEMS and set(NAMES) <= set(systems["diffusion"])
     assert all(metric["value"] is None and "diffusion" in metric["reason"] for metric in systems["diffusion"].values())
     assert systems["prior"]["itc_cosine"]["value"] is not None
+
+
+def test_further_seeds_paint_other_pictures_and_leave_the_rest_as_it_is(
+    artefact: Path, metrics: dict[str, Any], tiny_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(artefact.parent, tmp_path / "tiny", ignore=shutil.ignore_patterns("evaluation"))
+    options = ["--config", str(tiny_run), "--checkpoints", str(tmp_path), *SMALL, "--evaluation.seeds", "3"]
+    config = parse_config("evaluation", options)
+    run(config, Workspace(config))
+    found = json.loads((tmp_path / "tiny" / "evaluation" / "metrics.json").read_text())
+    assert list(found["seeds"]) == ["prior", "diffusion"]
+    for system, spreads in found["seeds"].items():
+        assert set(spreads) == set(HEADLINES) - {"lpips"}
+        for name, spread in spreads.items():
+            values = spread["values"]
+            assert list(values) == ["10000", "10001", "10002"]
+            assert values["10000"] == found["systems"][system][name]["value"]
+            assert spread["mean"] == pytest.approx(np.mean(list(values.values())))
+            assert spread["standard_deviation"] == pytest.approx(np.std(list(values.values()), ddof=1))
+        assert len(set(spreads["mse"]["values"].values())) == 3
+    unchanged = ("attribute_accuracy", "itm_probability", "mse")
+    for system, scores in metrics["systems"].items():
+        assert all(found["systems"][system][name] == scores[name] for name in unchanged)
 
 
 def test_on_val_nothing_is_swept_and_on_compositions_nothing_is_drawn_twice(
