@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 
 from stages.errors import StageError
+from stages.evaluation.compared import COMPARED
 from stages.pipeline import STAGES
 from stages.report.metric import Metric, flatten
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.report")
-
-SYSTEM_NAMES = {
-    "prior": "Prior",
-    "diffusion": "Diffusion",
-    "prior_shuffled": "Prior, captions shuffled",
-    "reconstruction": "Reconstruction",
-    "real": "Real",
-}
-NOT_FROM_TEXT = ("prior_shuffled", "reconstruction", "real")
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def read_facts(workspace: Workspace) -> RunFacts:
 def parse_evaluation(raw: dict[str, Any]) -> Evaluation:
     """The parsed `metrics.json`; a system or section that is null counts as absent."""
     systems = {name: flatten(metrics) for name, metrics in (raw.get("systems") or {}).items() if metrics}
-    known = [name for name in SYSTEM_NAMES if name in systems]
+    known = [name for name in COMPARED if name in systems]
     ordered = {name: systems[name] for name in [*known, *(name for name in systems if name not in known)]}
     sections = {
         name: flatten(section) for name, section in raw.items() if name != "systems" and isinstance(section, dict)
@@ -115,8 +107,8 @@ def read_pictures(directory: Path) -> Pictures:
             systems[path.stem] = array
         else:
             log.warning("report: %s has shape %s, expected (%d,H,W,3) uint8; left out", path, array.shape, len(records))
-    shown = [name for name in SYSTEM_NAMES if name in systems and name != "prior_shuffled"]
-    others = [name for name in systems if name not in SYSTEM_NAMES]
+    shown = [name for name in COMPARED if name in systems and name != "prior_shuffled"]
+    others = [name for name in systems if name not in COMPARED]
     ordered = {name: systems[name] for name in [*shown, *others]}
     return Pictures([str(r.get("prompt", "")) for r in records], [r.get("seed") for r in records], ordered)
 
@@ -135,4 +127,4 @@ def read_json(path: Path) -> Any:
 
 def system_name(system: str) -> str:
     """What a system is called on the page."""
-    return SYSTEM_NAMES.get(system, system.replace("_", " ").capitalize())
+    return COMPARED[system].title if system in COMPARED else system.replace("_", " ").capitalize()

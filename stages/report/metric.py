@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     label: str
     unit: str
-    """percent, dB, bits, count, rank or score."""
+    """percent, points (of a difference of percents), dB, bits, count, rank or score."""
     better: int
     """1: higher is better, -1: lower, 0: neither."""
 
@@ -182,7 +182,7 @@ def _readable(path: str) -> str:
 
 def write_number(value: float, unit: str) -> str:
     """A number to the digits its unit deserves, without the unit."""
-    if unit == "percent":
+    if unit in ("percent", "points"):
         return f"{100 * value:.1f}"
     if unit == "dB":
         return f"{value:.2f}"
@@ -201,7 +201,7 @@ def write_value(metric: Metric, unit: str) -> str:
     """The value with its unit, or "not available"."""
     if metric.value is None:
         return NOT_AVAILABLE
-    suffix = {"percent": " %", "dB": " dB", "bits": " bits"}.get(unit, "")
+    suffix = {"percent": " %", "points": " points", "dB": " dB", "bits": " bits"}.get(unit, "")
     return write_number(metric.value, unit) + suffix
 
 

@@ -11,6 +11,7 @@ from stages.data import PreparedSet
 from stages.markdown import escape_markdown
 from stages.report.blip import BlipSection, blip_section
 from stages.report.card import DataCard, data_card
+from stages.report.comparisons import compared_table, paired_table, seeds_table
 from stages.report.curves import plot_curves, read_curves
 from stages.report.facts import Evaluation, RunFacts, system_name
 from stages.report.metric import Metric, kind_of, write_detail, write_value
@@ -58,6 +59,9 @@ class Page:
     grid: list[GridRow]
     grid_systems: list[str]
     systems: Table
+    compared: Table
+    paired: Table
+    seeds: Table
     attributes: Table
     judge: Table
     blip: BlipSection
@@ -90,7 +94,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
     evaluation = facts.evaluation
     example, sentence = worked_example()
     grid = picture_grid(facts.pictures, config.prompts, config.picture_size)
-    known = ("vqvae", "prior", "blip", "judge", "sweep")
+    known = ("prompts", "paired", "seeds", "vqvae", "prior", "blip", "judge", "sweep")
     others = {name: metrics for name, metrics in evaluation.sections.items() if name not in known and metrics}
     return Page(
         title=f"Caption to picture: {facts.run}",
@@ -100,6 +104,9 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         grid=grid,
         grid_systems=[system_name(system) for system in facts.pictures.systems],
         systems=systems_table(evaluation),
+        compared=compared_table(evaluation),
+        paired=paired_table(evaluation),
+        seeds=seeds_table(evaluation),
         attributes=attribute_table(evaluation),
         judge=judge_table(evaluation),
         blip=blip_section(facts),
@@ -141,7 +148,8 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     blip = [page.blip.decisions] if page.blip.decisions else []
     blip += page.blip.tables
-    tables = [page.systems, page.attributes, page.judge, *blip, page.vqvae, *page.prior, *page.sweep, *page.others]
+    tables = [page.systems, page.compared, page.paired, page.seeds, page.attributes, page.judge]
+    tables += [*blip, page.vqvae, *page.prior, *page.sweep, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []
     tables += [page.missing, page.costs]
@@ -179,7 +187,7 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
     if path is not None:
         unit = kind_of(path).unit
         name = kind_of(path).label
-        for system in ("prior", "diffusion", "prior_shuffled"):
+        for system in ("prior", "diffusion", "retrieval", "prior_shuffled"):
             if system in evaluation.systems:
                 wanted.append((f"{name}: {system_name(system)}", evaluation.metric(system, path), unit))
     wanted.append(("Reconstruction PSNR", evaluation.section("vqvae").get("psnr_db"), "dB"))

@@ -4,8 +4,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from stages.evaluation.compared import named
 from stages.pipeline import STAGES
-from stages.report.facts import NOT_FROM_TEXT, Evaluation, RunFacts, system_name
+from stages.report.comparisons import role_groups
+from stages.report.facts import Evaluation, RunFacts, system_name
 from stages.report.metric import Kind, Metric, flatten, kind_of, write_number
 from stages.report.table import Cell, Table, cross_table, list_table
 
@@ -65,19 +67,21 @@ def systems_table(evaluation: Evaluation) -> Table:
         return table
     for row, (path, kind) in zip(table.rows, rows.items(), strict=True):
         _mark_best(row, list(evaluation.systems), [metrics.get(path) for metrics in evaluation.systems.values()], kind)
+    table.groups = role_groups(list(evaluation.systems))
     table.remark = (
-        "Under each value its 95 % interval and the number n of samples. Bold: the better value among the systems that "
-        "paint from the caption alone. \N{UPWARDS ARROW} higher is better, \N{DOWNWARDS ARROW} lower is better."
+        "Under each value its 95 % interval and the number n of samples. Bold: the better value among the systems; "
+        "controls say what is earned without painting from the caption, ceilings what the true pictures earn. "
+        "\N{UPWARDS ARROW} higher is better, \N{DOWNWARDS ARROW} lower is better."
     )
     return table
 
 
 def _mark_best(row: list[Cell], systems: list[str], metrics: list[Metric | None], kind: Kind) -> None:
-    """Makes the best value among the systems that see the caption only bold, where at least two differ."""
+    """Makes the best value among the systems bold, controls and ceilings apart, where at least two differ."""
     values = {
         number: kind.better * metric.value
         for number, (system, metric) in enumerate(zip(systems, metrics, strict=True))
-        if system not in NOT_FROM_TEXT and metric is not None and metric.value is not None
+        if system in named("system") and metric is not None and metric.value is not None
     }
     if kind.better == 0 or len(values) < 2 or len(set(values.values())) < 2:
         return
@@ -212,7 +216,8 @@ def missing_table(facts: RunFacts) -> Table:
             table.rows.append([Cell(f"stage {stage}"), Cell(f"it has not been run; run: make {stage}", wide=True)])
     places: dict[tuple[str, str], list[str]] = {}
     evaluation = facts.evaluation
-    groups = {system_name(s): m for s, m in evaluation.systems.items()} | evaluation.sections
+    sections = {name: metrics for name, metrics in evaluation.sections.items() if name != "paired"}
+    groups = {system_name(s): m for s, m in evaluation.systems.items()} | sections
     for place, metrics in groups.items():
         for path, metric in metrics.items():
             if metric.value is None:

@@ -1,18 +1,23 @@
-"""The page's first paragraph: three sentences that say what the figures say, whichever way they fall."""
+"""The page's first paragraph: a few sentences that say what the figures say, whichever way they fall."""
 
 from stages.report.facts import Evaluation, RunFacts
-from stages.report.metric import Metric, kind_of, write_number, write_value
+from stages.report.metric import COMPOSITIONS, Metric, kind_of, write_number, write_value
 
 ATTRIBUTES = "attribute_accuracy"
 
 
 def summarise(facts: RunFacts) -> list[str]:
-    """Which system is ahead, whether the captions matter, and how high the ceiling is."""
+    """Which system is ahead, what copying earns, whether the captions matter, and how high the ceiling is."""
     evaluation = facts.evaluation
     path = headline_metric(evaluation)
     if path is None:
         return ["No system of this run has been scored: neither attribute accuracy nor a BLIP cosine is available."]
-    sentences = [_who_is_ahead(evaluation, path), _do_captions_matter(evaluation, path), _ceiling(evaluation, path)]
+    sentences = [
+        _who_is_ahead(evaluation, path),
+        _does_copying_do(evaluation, path),
+        _do_captions_matter(evaluation, path),
+        _ceiling(evaluation, path),
+    ]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -42,11 +47,41 @@ def _who_is_ahead(evaluation: Evaluation, path: str) -> str:
         return f"The prior and the diffusion baseline are level {split}: the pictures of both {_reach(prior, path)}."
     names = [("prior", prior), ("diffusion baseline", diffusion)]
     (first, ahead), (second, behind) = names if prior.value > diffusion.value else names[::-1]
-    doubt = ", though their 95 % intervals overlap" if _overlap(ahead, behind) else ""
+    paired = _paired(evaluation, "diffusion", path)
+    if paired is not None:
+        how_sure = _lead(paired, kind_of(path).unit)
+    else:
+        how_sure = ", though their 95 % intervals overlap" if _overlap(ahead, behind) else ""
     return (
         f"The {first} beats the {second} {split}: its pictures {_reach(ahead, path)}, "
-        f"those of the {second} {_reach(behind, path, short=True)}{doubt}."
+        f"those of the {second} {_reach(behind, path, short=True)}{how_sure}."
     )
+
+
+def _lead(paired: Metric, unit: str) -> str:
+    """How sure the lead of one of two is by their difference on the same prompts, whichever is ahead."""
+    assert paired.value is not None and paired.ci95 is not None  # by `_paired`
+    sign = 1 if paired.value > 0 else -1
+    low, high = sorted(sign * end for end in paired.ci95)
+    points = "points" if unit == "percent" else ""
+    lead = f"{write_number(abs(paired.value), unit)} {points}".strip()
+    within = f"95 % interval {write_number(low, unit)} to {write_number(high, unit)}"
+    if low > 0:
+        return f"; prompt by prompt the lead is {lead} ({within})"
+    return f", though prompt by prompt the lead of {lead} cannot be told from none ({within})"
+
+
+def _does_copying_do(evaluation: Evaluation, path: str) -> str:
+    prior, copied = evaluation.metric("prior", path), evaluation.metric("retrieval", path)
+    if prior.value is None or copied.value is None:
+        return ""
+    unit = kind_of(path).unit
+    said = f"copying the train picture with the nearest caption reaches {write_value(copied, unit)}"
+    ours, theirs = (evaluation.metric(name, path + COMPOSITIONS) for name in ("prior", "retrieval"))
+    if ours.value is not None and theirs.value is not None:
+        beside = f"{write_value(theirs, unit)} where train has no such combination"
+        said += f", and {beside}, where the prior reaches {write_value(ours, unit)}"
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _do_captions_matter(evaluation: Evaluation, path: str) -> str:
@@ -55,7 +90,9 @@ def _do_captions_matter(evaluation: Evaluation, path: str) -> str:
     if own.value is not None and other.value is not None:
         unit = kind_of(path).unit
         gap = own.value - other.value
-        follows = gap > 0 and not _overlap(own, other)
+        paired = _paired(evaluation, "prior_shuffled", path)
+        apart = not _overlap(own, other) if paired is None or paired.ci95 is None else paired.ci95[0] > 0
+        follows = gap > 0 and apart
         points = f"{100 * gap:.1f} points" if unit == "percent" else write_number(gap, unit)
         parts.append(
             f"scored against other captions the prior's pictures reach {write_value(other, unit)} "
@@ -112,6 +149,12 @@ def _reach(metric: Metric, path: str, *, short: bool = False) -> str:
     if path == ATTRIBUTES:
         return f"show {value} of what their captions say{within}"
     return f"reach a BLIP ITC cosine of {value} with their captions{within}"
+
+
+def _paired(evaluation: Evaluation, other: str, path: str) -> Metric | None:
+    """The prior's figure minus another's on the same prompts, with its interval; None where that was not measured."""
+    found = evaluation.section("paired").get(f"{other}/{path}")
+    return None if found is None or found.value is None or found.ci95 is None else found
 
 
 def _overlap(first: Metric, second: Metric) -> bool:

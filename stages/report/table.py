@@ -29,6 +29,8 @@ class Table:
     rows: list[list[Cell]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remark: str = ""
+    groups: list[tuple[str, int]] = field(default_factory=list)
+    """Headings over the columns after the first, each with how many it spans; none: no such line."""
 
     def note(self, text: str) -> tuple[int, ...]:
         """The number of a footnote, the same for the same text; none for an empty text."""

@@ -19,6 +19,7 @@ from stages.report import stage
 from stages.report.facts import read_facts
 from stages.report.page import build_page
 from stages.report.table import Cell, Table, markdown
+from tests.report.conftest import LEVELS
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -114,7 +115,7 @@ def test_missing_figures_say_why(make_tree: Callable[..., Any]) -> None:
     html, text = published(tree)
     reason = "the ImageNet weights of the backbone &#39;alex&#39; are not at"
     row = re.search(r"<tr>\s*<th scope=\"row\">LPIPS .*?</tr>", html, flags=re.S)
-    assert row and row.group().count("not available") == 5
+    assert row and row.group().count("not available") == len(LEVELS)
     assert reason in html[: html.index('id="absent"')] and reason in html[html.index('id="absent"') :]
     assert "not available" in text and "ImageNet weights" in text
 
@@ -204,8 +205,9 @@ def test_pictures_are_the_evaluated_ones_side_by_side(make_tree: Callable[..., A
     start = html.index('<ol class="grid">')
     grid = html[start : html.index("</ol>", start)]
     labels = re.findall(r"<figcaption>(.*?)</figcaption>", grid)
-    assert labels == ["Prior", "Diffusion", "Reconstruction", "Real"] * 12
-    assert len(set(re.findall(r'src="([^"]+)"', grid))) == 48
+    titles = ["Prior", "Diffusion", "Prior, no caption", "Nearest caption", "Random train picture"]
+    assert labels == [*titles, "Mean train picture", "Reconstruction", "Real"] * 12
+    assert len(set(re.findall(r'src="([^"]+)"', grid))) == 12 * 8
 
 
 def test_the_size_limit_shortens_the_grid_and_then_refuses(make_tree: Callable[..., Any]) -> None:

@@ -6,9 +6,10 @@ from stages.report.facts import Evaluation, Pictures, RunFacts, parse_evaluation
 from stages.report.summary import summarise
 
 
-def facts(**systems: dict[str, Any]) -> RunFacts:
+def facts(paired: dict[str, Any] | None = None, **systems: dict[str, Any]) -> RunFacts:
     """A run of which only the evaluation is known."""
     raw = {
+        "paired": paired or {},
         "split": "test",
         "systems": systems,
         "vqvae": {"psnr_db": {"value": 27.5, "n": 500}},
@@ -38,6 +39,38 @@ def test_the_better_system_is_named_first_in_both_directions() -> None:
 def test_a_lead_within_the_intervals_is_called_that_and_a_tie_a_tie() -> None:
     assert "their 95 % intervals overlap" in summarise(facts(prior=score(0.86, 0.04), diffusion=score(0.84, 0.04)))[0]
     assert "are level" in summarise(facts(prior=score(0.8), diffusion=score(0.8)))[0]
+
+
+def difference(value: float, half: float, name: str = "attribute_accuracy") -> dict[str, Any]:
+    return {name: {"value": value, "n": 500, "ci95": [value - half, value + half], "protocol": "", "reason": ""}}
+
+
+def test_the_difference_on_the_same_prompts_decides_where_it_is_known() -> None:
+    scores = {"prior": score(0.86, 0.04), "diffusion": score(0.84, 0.04)}
+    first = summarise(facts({"diffusion": difference(0.02, 0.01)}, **scores))[0]
+    assert first.startswith("The prior beats the diffusion baseline") and "overlap" not in first
+    assert "prompt by prompt the lead is 2.0 points (95 % interval 1.0 to 3.0)" in first
+    first = summarise(facts({"diffusion": difference(0.02, 0.03)}, **scores))[0]
+    assert "the lead of 2.0 points cannot be told from none (95 % interval -1.0 to 5.0)" in first
+    behind = {"prior": score(0.84, 0.04), "diffusion": score(0.86, 0.04)}
+    first = summarise(facts({"diffusion": difference(-0.02, 0.01)}, **behind))[0]
+    assert first.startswith("The diffusion baseline beats the prior")
+    assert "prompt by prompt the lead is 2.0 points (95 % interval 1.0 to 3.0)" in first
+
+
+def test_captions_matter_where_the_pairs_say_so() -> None:
+    scores = {"prior": score(0.34, 0.04), "prior_shuffled": score(0.31, 0.04)}
+    assert "cannot be shown to follow" in summarise(facts(**scores))[1]
+    assert "do follow" in summarise(facts({"prior_shuffled": difference(0.03, 0.01)}, **scores))[1]
+    assert "cannot be shown to follow" in summarise(facts({"prior_shuffled": difference(0.03, 0.04)}, **scores))[1]
+
+
+def test_what_copying_earns_is_said() -> None:
+    plain = summarise(facts(prior=score(0.86), retrieval=score(0.9)))
+    assert plain[1] == "Copying the train picture with the nearest caption reaches 90.0 %."
+    new = "attribute_accuracy_compositions"
+    both = {"prior": score(0.86) | score(0.8, name=new), "retrieval": score(0.9) | score(0.6, name=new)}
+    assert "60.0 % where train has no such combination, where the prior reaches 80.0 %" in summarise(facts(**both))[1]
 
 
 def test_without_attributes_the_itc_cosine_decides() -> None:

@@ -1,0 +1,105 @@
+"""Systems, controls and ceilings are told apart, differences stand with their signs, seeds side by side."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stages.evaluation.compared import COMPARED
+from stages.report import stage
+from stages.report.comparisons import compared_table, paired_table, role_groups, seeds_table
+from stages.report.facts import Evaluation, parse_evaluation
+from stages.report.sections import systems_table
+from stages.report.table import Cell
+
+
+def evaluation(**sections: Any) -> Evaluation:
+    """An evaluation of every system by one metric."""
+    systems = {name: {"attribute_accuracy": {"value": 0.5, "n": 9}} for name in COMPARED}
+    return parse_evaluation({"split": "test", "systems": systems, **sections})
+
+
+def difference(value: float, low: float, high: float) -> dict[str, Any]:
+    return {"value": value, "n": 500, "ci95": [low, high], "protocol": "paired"}
+
+
+def test_columns_stand_under_what_they_are() -> None:
+    groups = [("Systems", 2), ("Controls (floors)", 5), ("Ceilings", 2)]
+    assert systems_table(evaluation()).groups == groups
+    assert role_groups(["diffusion", "mean_picture", "unheard_of"]) == [
+        ("Systems", 1),
+        ("Controls (floors)", 1),
+        ("Others", 1),
+    ]
+
+
+def test_every_system_says_what_it_is_and_why_it_is_there() -> None:
+    table = compared_table(evaluation())
+    assert [row[0].text for row in table.rows] == [compared.title for compared in COMPARED.values()]
+    assert [row[1].text for row in table.rows] == ["system"] * 2 + ["control (floor)"] * 5 + ["ceiling"] * 2
+    assert all(row[2].text.endswith(".") and len(row[2].text) > 50 for row in table.rows)
+    assert table.remark == ""
+    assert (
+        "12 prompts have a picture that is in train too"
+        in compared_table(evaluation(prompts={"count": 500, "pictures_in_train": 12})).remark
+    )
+
+
+def test_differences_have_signs_and_are_bold_where_they_leave_out_none() -> None:
+    table = paired_table(
+        evaluation(
+            paired={
+                "diffusion": {"attribute_accuracy": difference(0.538, 0.51, 0.56), "mse": difference(-0.02, -0.03, 0)},
+                "retrieval": {"attribute_accuracy": difference(-0.01, -0.02, -0.005)},
+            }
+        )
+    )
+    assert table.head == ["metric", "minus Diffusion", "minus Nearest caption"]
+    assert table.groups == [("Systems", 1), ("Controls (floors)", 1)]
+    ahead, behind = table.rows[0][1:]
+    assert (ahead.text, ahead.best) == ("+53.8 points", True) and "51.0" in ahead.detail and "500" in ahead.detail
+    assert (behind.text, behind.best) == ("-1.0 points", True)
+    error, missing = table.rows[1][1:]
+    assert (error.text, error.best) == ("-0.020", False) and missing == Cell("\N{EN DASH}", missing=True)
+
+
+def test_without_pairs_there_is_no_table() -> None:
+    reason = {"value": None, "n": 0, "ci95": None, "protocol": "", "reason": "no prior"}
+    assert paired_table(evaluation()).rows == []
+    assert paired_table(evaluation(paired={"diffusion": {"mse": reason}})).rows == []
+
+
+def test_seeds_stand_side_by_side() -> None:
+    spread = {"mean": 0.95, "standard_deviation": 0.004, "values": {"10000": 0.953, "10001": 0.947}}
+    table = seeds_table(evaluation(seeds={"prior": {"attribute_accuracy": spread}}))
+    assert table.head == ["", "mean", "standard deviation", "seed 10000", "seed 10001"]
+    assert [cell.text for cell in table.rows[0]] == [
+        "Prior: Attribute accuracy \N{UPWARDS ARROW}",
+        "95.0",
+        "0.4",
+        "95.3",
+        "94.7",
+    ]
+    assert seeds_table(evaluation(seeds={"reason": "evaluation.seeds is 1"})).rows == []
+
+
+@pytest.mark.parametrize("seeds", [False, True])
+def test_the_page_shows_them(make_tree: Callable[..., Any], seeds: bool) -> None:
+    tree = make_tree()
+    if seeds:
+        spread = {"mean": 0.95, "standard_deviation": 0.004, "values": {"10000": 0.953, "10001": 0.947}}
+        tree.metrics["seeds"] = {"prior": {"attribute_accuracy": spread}}
+        tree.write_metrics()
+    stage.run(tree.config, tree.workspace)
+    folder = tree.workspace.directory("report")
+    html, markdown = (folder / "index.html").read_text(), (folder / "report.md").read_text()
+    assert re.findall(r'<th scope="colgroup" colspan="(\d)">([^<]+)<', html)[:3] == [
+        ("2", "Systems"),
+        ("5", "Controls (floors)"),
+        ("2", "Ceilings"),
+    ]
+    for page in (html, markdown):
+        assert "Prior minus each other, paired on the same prompts" in page and "+55.0 points" in page
+        assert "scored against the caption of another picture" in page
+        assert ("painted with other seeds" in page) == seeds
