@@ -10,6 +10,7 @@ log = logging.getLogger("stages.evaluation")
 HEADLINES = (
     "attribute_accuracy",
     "attribute_exact",
+    f"attribute_accuracy_{COMPOSITIONS}",
     "itm_probability",
     "itc_cosine",
     "bleu4_sentence",
