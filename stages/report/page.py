@@ -187,7 +187,7 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
     if path is not None:
         unit = kind_of(path).unit
         name = kind_of(path).label
-        for system in ("prior", "diffusion", "retrieval", "prior_shuffled"):
+        for system in ("prior", "diffusion", "prior_shuffled"):
             if system in evaluation.systems:
                 wanted.append((f"{name}: {system_name(system)}", evaluation.metric(system, path), unit))
     wanted.append(("Reconstruction PSNR", evaluation.section("vqvae").get("psnr_db"), "dB"))
