@@ -63,12 +63,28 @@ def _lead(paired: Metric, unit: str) -> str:
     assert paired.value is not None and paired.ci95 is not None  # by `_paired`
     sign = 1 if paired.value > 0 else -1
     low, high = sorted(sign * end for end in paired.ci95)
-    points = "points" if unit == "percent" else ""
-    lead = f"{write_number(abs(paired.value), unit)} {points}".strip()
+    lead = _gap(abs(paired.value), unit)
     within = f"95 % interval {write_number(low, unit)} to {write_number(high, unit)}"
     if low > 0:
         return f"; prompt by prompt the lead is {lead} ({within})"
     return f", though prompt by prompt the lead of {lead} cannot be told from none ({within})"
+
+
+def _beside(paired: Metric, unit: str) -> str:
+    """By how much the prior differs from what was just named, and whether that can be told from none."""
+    assert paired.value is not None and paired.ci95 is not None  # by `_paired`
+    low, high = paired.ci95
+    if low <= 0 <= high:
+        said = "which cannot be told from the prior"
+    else:
+        said = f"{'less' if paired.value > 0 else 'more'} than the prior"
+    ends = " to ".join(write_number(end, unit) for end in paired.ci95)
+    return f", {said} (the prior minus it: {_gap(paired.value, unit)}, 95 % interval {ends})"
+
+
+def _gap(difference: float, unit: str) -> str:
+    """A difference in its unit, which for shares is points."""
+    return f"{write_number(difference, unit)} points" if unit == "percent" else write_number(difference, unit)
 
 
 def _does_copying_do(evaluation: Evaluation, path: str) -> str:
@@ -77,10 +93,13 @@ def _does_copying_do(evaluation: Evaluation, path: str) -> str:
         return ""
     unit = kind_of(path).unit
     said = f"copying the train picture with the nearest caption reaches {write_value(copied, unit)}"
+    paired = _paired(evaluation, "retrieval", path)
+    if paired is not None:
+        said += _beside(paired, unit)
     ours, theirs = (evaluation.metric(name, path + COMPOSITIONS) for name in ("prior", "retrieval"))
     if ours.value is not None and theirs.value is not None:
-        beside = f"{write_value(theirs, unit)} where train has no such combination"
-        said += f", and {beside}, where the prior reaches {write_value(ours, unit)}"
+        said += f"; on combinations that train never shows, {write_value(theirs, unit)}"
+        said += f", where the prior reaches {write_value(ours, unit)}"
     return f"{said[0].upper()}{said[1:]}."
 
 
@@ -93,10 +112,9 @@ def _do_captions_matter(evaluation: Evaluation, path: str) -> str:
         paired = _paired(evaluation, "prior_shuffled", path)
         apart = not _overlap(own, other) if paired is None or paired.ci95 is None else paired.ci95[0] > 0
         follows = gap > 0 and apart
-        points = f"{100 * gap:.1f} points" if unit == "percent" else write_number(gap, unit)
         parts.append(
             f"scored against other captions the prior's pictures reach {write_value(other, unit)} "
-            f"({points} {'less' if gap >= 0 else 'more'}), "
+            f"({_gap(gap, unit)} {'less' if gap >= 0 else 'more'}), "
             f"so they {'do' if follows else 'cannot be shown to'} follow their captions".replace("(-", "(")
         )
     bits, shuffled = bits_per_code(evaluation)

@@ -15,11 +15,11 @@ from stages.config.report import ReportConfig
 from stages.data import load_dataset
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
+from stages.evaluation.compared import COMPARED
 from stages.report import stage
 from stages.report.facts import read_facts
 from stages.report.page import build_page
 from stages.report.table import Cell, Table, markdown
-from tests.report.conftest import LEVELS
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -115,7 +115,7 @@ def test_missing_figures_say_why(make_tree: Callable[..., Any]) -> None:
     html, text = published(tree)
     reason = "the ImageNet weights of the backbone &#39;alex&#39; are not at"
     row = re.search(r"<tr>\s*<th scope=\"row\">LPIPS .*?</tr>", html, flags=re.S)
-    assert row and row.group().count("not available") == len(LEVELS)
+    assert row and row.group().count("not available") == len(COMPARED)
     assert reason in html[: html.index('id="absent"')] and reason in html[html.index('id="absent"') :]
     assert "not available" in text and "ImageNet weights" in text
 

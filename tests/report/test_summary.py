@@ -68,9 +68,18 @@ def test_captions_matter_where_the_pairs_say_so() -> None:
 def test_what_copying_earns_is_said() -> None:
     plain = summarise(facts(prior=score(0.86), retrieval=score(0.9)))
     assert plain[1] == "Copying the train picture with the nearest caption reaches 90.0 %."
+    for value, half, said in (
+        (-0.04, 0.01, "more than the prior (the prior minus it: -4.0 points, 95 % interval -5.0 to -3.0)"),
+        (0.04, 0.01, "less than the prior (the prior minus it: 4.0 points, 95 % interval 3.0 to 5.0)"),
+        (0.01, 0.03, "which cannot be told from the prior (the prior minus it: 1.0 points, 95 % interval -2.0 to 4.0)"),
+    ):
+        known = {"retrieval": difference(value, half)}
+        assert summarise(facts(known, prior=score(0.86), retrieval=score(0.9)))[1].endswith(f"reaches 90.0 %, {said}.")
     new = "attribute_accuracy_compositions"
     both = {"prior": score(0.86) | score(0.8, name=new), "retrieval": score(0.9) | score(0.6, name=new)}
-    assert "60.0 % where train has no such combination, where the prior reaches 80.0 %" in summarise(facts(**both))[1]
+    assert (
+        "on combinations that train never shows, 60.0 %, where the prior reaches 80.0 %" in summarise(facts(**both))[1]
+    )
 
 
 def test_without_attributes_the_itc_cosine_decides() -> None:
