@@ -27,7 +27,7 @@ def main(options: list[str]) -> int:
 
 
 def compare(options: list[str]) -> dict[str, dict[str, Any]]:
-    """By system: `parameters`, `pictures_seen`, `train_seconds`, and its headline score.
+    """By system: `parameters`, `pictures_seen`, `train_seconds`, and its scores, as `evaluation` has them.
 
     Args:
         options: as of a stage, such as `--config configs/demo.yaml`.
@@ -63,13 +63,15 @@ def budgets(own: Workspace) -> dict[str, int]:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """A row for each system, in Markdown."""
     names = list(next(iter(rows.values())))
-    return markdown_table(["system", *names], [[system, *map(_write, row.values())] for system, row in rows.items()])
+    lines = [[system, *(_write(found.get(name)) for name in names)] for system, found in rows.items()]
+    return markdown_table(["system", *names], lines)
 
 
-def _write(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}" if value < 10 else f"{value:.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _write(figure: Any) -> str:
+    value = figure["value"] if isinstance(figure, dict) else figure
+    if value is None:
+        return "not available"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -118,6 +118,10 @@ class Workspace:
         """sha256 of a published stage's manifest: the key of everything made from it."""
         return hashlib.sha256((self.directory(stage) / MANIFEST).read_bytes()).hexdigest()
 
+    def beside(self, run: str) -> "Workspace":
+        """Another run with the same folders; its artefacts may have been made by other settings."""
+        return Workspace(dataclasses.replace(self.config, run=run))
+
     # ---- writing -----------------------------------------------------------------------------------------------
 
     def scratch(self, stage: str) -> Path:

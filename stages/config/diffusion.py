@@ -13,7 +13,7 @@ class DenoisingConfig:
     """Sampler (`diffusers`)."""
     num_inference_steps: int = 20
     """Steps of the sampler."""
-    guidance_scale: float = 3.0
+    guidance_scale: float = 5.0
     """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
 
     def __post_init__(self) -> None:
@@ -61,9 +61,9 @@ class DiffusionConfig:
     """Loss weight min(SNR, gamma), arXiv:2303.09556; 0 for none."""
     caption_dropout: float = 0.1
     """Share of training captions replaced by none, for classifier-free guidance."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Pictures a step."""
-    max_steps: int = 600
+    max_steps: int = 1200
     """Optimiser steps."""
     lr: float = 2e-3
     """Peak learning rate of AdamW."""
@@ -71,7 +71,7 @@ class DiffusionConfig:
     """Weight decay of AdamW."""
     ema_decay: float = 0.99
     """Decay per step of the moving average of the weights that is published."""
-    val_every: int = 200
+    val_every: int = 400
     """Steps between validations; the weights of the best (lowest loss) are kept."""
     sampling: DenoisingConfig = field(default_factory=DenoisingConfig)
     """How pictures are made."""

@@ -67,6 +67,9 @@ class EvaluationConfig:
     """Real pictures a step."""
     judge_lr: float = 6e-3
     """Peak learning rate of the judge's AdamW."""
+    rivals: list[str] = field(default_factory=list)
+    """Other runs whose diffusion baselines, trained on this run's codes, are scored beside its own under "Budgets";
+    `make compare-diffusion` fills it."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Guidance and temperature tried against each other."""
 

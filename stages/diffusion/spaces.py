@@ -51,15 +51,15 @@ class PixelSpace:
 
 
 class LatentSpace:
-    """Both levels' z_q on one grid, as few uncorrelated channels, each of mean 0, deviation 1 over train.
+    """Both levels' z_q on one grid, turned into few uncorrelated channels of mean 0 and together of deviation 1.
 
     Code vectors lie near a few directions (6 of 16 hold 99.8 % of the variance on `scenes`). Noise added to channels
-    that repeat each other averages out, so that most of the noising chain would hide nothing: whitened principal
-    components leave no two channels that do.
+    that repeat each other averages out, so that most of the noising chain would hide nothing: principal components
+    leave no two channels that do. One scale for all of them, as latent diffusion has it.
 
     Args:
         mean: (2D,) of the stacked levels.
-        basis: (C,2D), a channel's direction in each row, as long as the latents deviate along it.
+        basis: (C,2D), a channel's direction in each row; orthogonal, all as long as the latents deviate on average.
     """
 
     def __init__(self, vqvae: VQVAE, mean: Tensor, basis: Tensor) -> None:
@@ -74,8 +74,8 @@ class LatentSpace:
         variances, directions = torch.linalg.eigh((vectors - mean).T.cov(correction=0).double())
         variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)  # largest first; one in each column
         kept = int((variances.cumsum(0) < KEPT_VARIANCE * variances.sum()).sum()) + 1
-        basis = (directions[:, :kept] * variances[:kept].sqrt().clamp(min=1e-4)).T
-        return cls(vqvae, mean, basis.float())
+        deviation = variances[:kept].mean().sqrt().clamp(min=1e-4)
+        return cls(vqvae, mean, (directions[:, :kept] * deviation).T.float())
 
     def from_codes(self, codes: Codes) -> Tensor:
         """Codes -> x_0 (B,C,2h,2w)."""

@@ -1,6 +1,7 @@
 """The baseline as one callable: BLIP's text features -> x_0, denoised from noise -> a picture."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from stages.config.diffusion import DenoisingConfig
 from stages.diffusion.module import drop_captions
 from stages.diffusion.network import sampling_scheduler
 from stages.diffusion.spaces import Space, load_space
+from stages.errors import StageError
 from stages.painter import Editing, Painter
 from stages.seeding import picture_seeds
 from stages.vqvae import load_vqvae
@@ -142,7 +144,27 @@ def load_diffusion(workspace: Workspace) -> Painter:
 
 def load_from_scratch(workspace: Workspace) -> DiffusionTextToImage:
     """The baseline of a run that names no checkpoint to tune; otherwise as `load_diffusion`."""
-    directory = workspace.require("diffusion")
+    return _open(workspace, workspace.require("diffusion"))
+
+
+def load_rival(workspace: Workspace, run: str) -> DiffusionTextToImage:
+    """The baseline of another run beside this one, trained on the same codes and text features with other settings.
+
+    Raises:
+        StageError: it is not there, or was trained on others.
+    """
+    other = workspace.beside(run)
+    inputs = other.manifest("diffusion")["inputs"]
+    for stage in ("blip", "vqvae", "codes"):
+        if inputs[stage] != workspace.digest(stage):
+            raise StageError(
+                f"{other.directory('diffusion')} was made from another '{stage}' than that of run "
+                f"'{workspace.config.run}': compare runs that share it (make compare-diffusion makes such)"
+            )
+    return _open(workspace, other.directory("diffusion"))
+
+
+def _open(workspace: Workspace, directory: Path) -> DiffusionTextToImage:
     network = UNet2DConditionModel.from_pretrained(directory / "unet").eval().requires_grad_(False)
     return DiffusionTextToImage(
         load_blip(workspace.require("blip")),

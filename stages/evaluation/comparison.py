@@ -76,6 +76,17 @@ class Comparison:
                 found[SHUFFLED] = attribute_scores(drawn.pictures, labels[others], self.instruments)
         return found
 
+    def score_other(self, system: System, prompts: Prompts) -> dict[str, Metric]:
+        """Every metric of a system that is not among those compared.
+
+        Raises:
+            StageError: it is not there.
+        """
+        drawn = self._draw(system, prompts, system.name)
+        if isinstance(drawn, str):
+            raise StageError(drawn)
+        return score(self._case(drawn.pictures, prompts, system.name), self.instruments) | _seconds(drawn, "")
+
     def score_seed(self, prompts: Prompts, seed: int) -> Scores:
         """Every metric of the systems that paint, with another seed; of those that are there."""
         found: Scores = {}

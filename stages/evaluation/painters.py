@@ -2,25 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from stages.data import to_uint8
 from stages.errors import StageError
 from stages.evaluation.drawing import Draw
 from stages.evaluation.prompts import Prompts
+from stages.painter import Painter
 from stages.workspace import Workspace
 
 if TYPE_CHECKING:
     from stages.samples import TextToImage
-
-
-class Painter(Protocol):
-    """What `samples` and `diffusion` load; picture i depends on its prompt, `seed` and `start + i` only."""
-
-    def __call__(self, prompts: list[str], *, seed: int, start: int) -> Tensor:
-        """Image (B,3,H,W) in [-1,1]."""
 
 
 def paint_with_prior(workspace: Workspace, prompts: Prompts, seed: int) -> Draw:
@@ -47,6 +39,17 @@ def paint_with_diffusion(workspace: Workspace, prompts: Prompts, seed: int) -> D
     from stages.diffusion import load_diffusion
 
     return _painted(load_diffusion(workspace), prompts, seed)
+
+
+def paint_with_rival(workspace: Workspace, run: str, prompts: Prompts, seed: int) -> Draw:
+    """The baseline of another run, as this run's config has it denoise.
+
+    Raises:
+        StageError: it is not there, or was trained on other codes or text features than this run's.
+    """
+    from stages.diffusion import load_rival
+
+    return _painted(load_rival(workspace, run), prompts, seed)
 
 
 def prior_at(workspace: Workspace, prompts: Prompts, seed: int) -> Callable[[float, float], Draw]:

@@ -5,6 +5,7 @@ prompts     `count`, and `pictures_in_train`: prompts whose picture train has to
 systems     system of `COMPARED` -> metric -> figure with n, interval and protocol, or the reason why there is none
 paired      other system -> headline metric -> the prior's figure minus the other's, prompt by prompt
 seeds       painting system -> headline metric -> `mean`, `standard_deviation`, `values` by seed; or a `reason`
+budgets     painting system -> weights, pictures seen and seconds of training, and headline metrics; rivals too
 vqvae, blip, prior  what those stages measured
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
 judge       how often the judge of the attributes is right on real pictures
@@ -17,6 +18,7 @@ from typing import Any
 from stages.blip import Blip, load_blip
 from stages.config import RunConfig
 from stages.data import load_dataset
+from stages.evaluation.budgets import budgets_section
 from stages.evaluation.comparison import COMPOSITIONS, Comparison, Scores, write_json
 from stages.evaluation.headlines import log_scores, manifest_figures
 from stages.evaluation.judge import Judge, save_judge
@@ -60,6 +62,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "systems": _to_json(systems),
             "paired": _to_json(paired_differences(systems, instruments.resampling)),
             "seeds": seeds_section(comparison, prompts, systems),
+            "budgets": budgets_section(workspace, comparison, prompts, systems),
             "vqvae": vqvae_section(workspace),
             "blip": blip_section(workspace),
             "prior": prior_section(workspace),

@@ -1,4 +1,4 @@
-"""The tables that say what is compared, by how much the prior differs from each other, and how far seeds matter."""
+"""The tables that say what is compared: by how much the prior differs, how far seeds matter, what each was given."""
 
 from dataclasses import replace
 
@@ -7,6 +7,11 @@ from stages.report.facts import Evaluation, system_name
 from stages.report.metric import Kind, Metric, kind_of, write_number
 from stages.report.table import Cell, Table, arrow, cross_table
 
+BUDGETS = {
+    "parameters": Kind("Weights", "count", 0),
+    "pictures_seen": Kind("Training pictures seen, repeats counted", "count", 0),
+    "train_seconds": Kind("Seconds of training", "count", 0),
+}
 MEAN, DEVIATION, VALUES = "mean", "standard_deviation", "values"
 
 
@@ -88,6 +93,22 @@ def seeds_table(evaluation: Evaluation) -> Table:
         table.remark = (
             "The standard deviation is between seeds of the painting, of one training run; percent where the metric is "
             "a share. Every other figure of this page is of the first seed."
+        )
+    return table
+
+
+def budgets_table(evaluation: Evaluation) -> Table:
+    """What each system that paints was given, and what it made of it."""
+    columns: dict[str, dict[str, Metric]] = {}
+    for path, metric in evaluation.section("budgets").items():
+        system, name = path.split("/", maxsplit=1)
+        columns.setdefault(system_name(system), {})[name] = metric
+    rows = {name: BUDGETS.get(name) or kind_of(name) for found in columns.values() for name in found}
+    table = cross_table("budgets", "Budgets", "", columns, rows)
+    if len(columns) > 1:
+        table.remark = (
+            "Weights of the prior are those of both its networks, its pictures those that the network shown more of "
+            "them has seen. Seconds are of the whole stage, on the device that its manifest names."
         )
     return table
 

@@ -11,7 +11,7 @@ from stages.data import PreparedSet
 from stages.markdown import escape_markdown
 from stages.report.blip import BlipSection, blip_section
 from stages.report.card import DataCard, data_card
-from stages.report.comparisons import compared_table, paired_table, seeds_table
+from stages.report.comparisons import budgets_table, compared_table, paired_table, seeds_table
 from stages.report.curves import plot_curves, read_curves
 from stages.report.facts import Evaluation, RunFacts, system_name
 from stages.report.metric import Metric, kind_of, write_detail, write_value
@@ -62,6 +62,7 @@ class Page:
     compared: Table
     paired: Table
     seeds: Table
+    budgets: Table
     attributes: Table
     judge: Table
     blip: BlipSection
@@ -94,7 +95,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
     evaluation = facts.evaluation
     example, sentence = worked_example()
     grid = picture_grid(facts.pictures, config.prompts, config.picture_size)
-    known = ("prompts", "paired", "seeds", "vqvae", "prior", "blip", "judge", "sweep")
+    known = ("prompts", "paired", "seeds", "budgets", "vqvae", "prior", "blip", "judge", "sweep")
     others = {name: metrics for name, metrics in evaluation.sections.items() if name not in known and metrics}
     return Page(
         title=f"Caption to picture: {facts.run}",
@@ -107,6 +108,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         compared=compared_table(evaluation),
         paired=paired_table(evaluation),
         seeds=seeds_table(evaluation),
+        budgets=budgets_table(evaluation),
         attributes=attribute_table(evaluation),
         judge=judge_table(evaluation),
         blip=blip_section(facts),
@@ -148,7 +150,7 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     blip = [page.blip.decisions] if page.blip.decisions else []
     blip += page.blip.tables
-    tables = [page.systems, page.compared, page.paired, page.seeds, page.attributes, page.judge]
+    tables = [page.systems, page.compared, page.paired, page.budgets, page.seeds, page.attributes, page.judge]
     tables += [*blip, page.vqvae, *page.prior, *page.sweep, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []

@@ -43,7 +43,7 @@ class TextToImage:
         """One picture for each prompt, (B,3,H,W) in [-1,1]: see `Painter`.
 
         Codes are drawn in raster order: what is painted into a picture goes on from what lies above and to its left.
-        A prompt that is None is painted without a caption (as with one dropped in training); guidance does nothing there.
+        A prompt that is None is painted without a caption, as those that training drops; guidance does nothing to it.
 
         Raises:
             StageError: a picture is to be edited without a mask, which codes cannot be.
