@@ -8,6 +8,7 @@ import numpy as np
 from stages.metrics.metric import Combine, Interval, Metric, Samples
 
 Statistic = Callable[[np.ndarray], float]
+CombinePair = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _REPEATS_AT_A_TIME = 100
 
 
@@ -69,6 +70,35 @@ def bootstrap_rows(statistic: Statistic, count: int, resampling: Resampling) -> 
             for times_drawn in _draws(count, resampling)
         ]
     )
+
+
+def resampled_pairs(combine: CombinePair, first: int, second: int, resampling: Resampling) -> np.ndarray:
+    """Figures (R,) of R resamples of two sets, of `first` and `second` samples, drawn independently of each other.
+
+    Args:
+        combine: how often each sample of either set is drawn, (r,n) and (r,m) int64 -> figures (r,).
+    """
+    draws = zip(_draws(first, resampling), _draws(second, resampling._replace(seed=resampling.seed + 1)), strict=True)
+    return np.concatenate([combine(left, right) for left, right in draws])
+
+
+def percentile_interval(figures: np.ndarray) -> Interval:
+    """The middle 95 % of the figures (R,) of resamples; NaN is left out.
+
+    Raises:
+        ValueError: no resample has a figure.
+    """
+    return _middle([figures])
+
+
+def normal_interval(value: float, figures: np.ndarray) -> Interval:
+    """`value` and 1.96 standard deviations of the figures (R,) of resamples to either side, none below 0.
+
+    For a distance that is the larger the fewer different samples there are: its resamples, which repeat samples, lie
+    above it, so that their percentiles would miss it, but they are spread as it is (Efron and Tibshirani 1993, ch. 13).
+    """
+    half = 1.96 * float(np.std(figures, ddof=1))
+    return Interval(max(0.0, value - half), value + half)
 
 
 def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Metric:

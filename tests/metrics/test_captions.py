@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sacrebleu.metrics import BLEU
 
 from stages.metrics import find_thesaurus
 from stages.metrics.captions import (
@@ -45,6 +46,39 @@ def test_corpus_bleu_from_sums_is_nltk_s() -> None:
     sums = bleu_statistics(references, hypotheses).sum(axis=0, keepdims=True)
     for order in (1, 2, 3, 4):
         assert bleu_of_sums(sums, order)[0] == pytest.approx(bleu(references, hypotheses, order), abs=1e-9)
+
+
+def random_texts(shortest: int) -> tuple[list[str], list[str]]:
+    """200 references and hypotheses with much in common."""
+    rng = np.random.default_rng(1)
+    words = np.array(["a", "red", "ship", "on", "the", "calm", "sea"])
+    texts = [" ".join(rng.choice(words, size=rng.integers(shortest, 12))) for _ in range(400)]
+    return texts[:200], texts[200:]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_corpus_bleu_is_sacrebleu_s(order: int) -> None:
+    references, hypotheses = random_texts(shortest=4)
+    theirs = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order)
+    expected = theirs.corpus_score(hypotheses, [references]).score / 100
+    assert bleu(references, hypotheses, order) == pytest.approx(expected, abs=1e-6) and expected > 0.02
+
+
+def test_smoothed_sentence_bleu_is_sacrebleu_s() -> None:
+    references, hypotheses = random_texts(shortest=4)
+    theirs = BLEU(tokenize="none", smooth_method="floor", smooth_value=0.1, effective_order=False)
+    expected = [
+        theirs.sentence_score(own, [reference]).score / 100
+        for reference, own in zip(references, hypotheses, strict=True)
+    ]
+    assert sentence_bleu_smoothed(references, hypotheses) == pytest.approx(expected, abs=1e-6)
+
+
+def test_captions_too_short_for_an_order_are_a_miss_in_nltk_and_nothing_in_sacrebleu() -> None:
+    references, hypotheses = ["a red ship on the sea", "a ship"], ["a red ship on the sea", "a ship"]
+    theirs = BLEU(tokenize="none", smooth_method="none").corpus_score(hypotheses, [references]).score / 100
+    assert theirs == pytest.approx(1)
+    assert bleu(references, hypotheses, 4) == pytest.approx((4 / 5 * 3 / 4) ** 0.25)  # one miss more of 3- and 4-grams
 
 
 def test_rouge_of_the_published_example() -> None:
