@@ -43,7 +43,8 @@ def compare(options: list[str]) -> dict[str, dict[str, Any]]:
         rivals[name] = rival.config.run
     options = [*options, "--evaluation.rivals", json.dumps(list(rivals.values()))]
     evaluated = run_stage("evaluation", options)
-    run_stage("report", options)
+    for stage in ("latents", "report"):
+        run_stage(stage, options)
     metrics = json.loads((evaluated.directory("evaluation") / "metrics.json").read_text())
     found: dict[str, dict[str, Any]] = metrics["budgets"]
     return found

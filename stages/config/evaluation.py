@@ -54,8 +54,12 @@ class EvaluationConfig:
     ones go into a table of means and of the spread between seeds, everything else is of the first."""
     bootstrap_repeats: int = 1000
     """Resamples behind each 95 % interval."""
-    lpips_backbone: Literal["alex", "vgg"] = "alex"
-    """Backbone of LPIPS (arXiv:1801.03924); its ImageNet weights must lie in the torch hub cache."""
+    lpips_backbones: list[Literal["alex", "vgg"]] = field(default_factory=lambda: ["alex", "vgg"])
+    """Backbones of LPIPS (arXiv:1801.03924); their ImageNet weights must lie in the torch hub cache."""
+    diversity_prompts: int = 25
+    """Prompts that every system painting from text paints several times over; 0: no diversity is measured."""
+    diversity_pictures: int = 4
+    """Pictures of each of them."""
     judge_width: int = 24
     """Channels of the judge's first layer."""
     judge_examples: int = 1500
@@ -77,9 +81,11 @@ class EvaluationConfig:
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"evaluation.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("max_compositions", "seed_offset", "judge_examples"):
+        for name in ("max_compositions", "seed_offset", "judge_examples", "diversity_prompts"):
             if getattr(self, name) < 0:
                 raise ValueError(f"evaluation.{name} must not be negative, got {getattr(self, name)}")
+        if self.diversity_pictures < 2:
+            raise ValueError(f"evaluation.diversity_pictures must be at least 2, got {self.diversity_pictures}")
         if self.split == "train":
             raise ValueError("evaluation.split must be held out, got 'train'")
         if self.bootstrap_repeats < 100:

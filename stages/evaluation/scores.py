@@ -24,11 +24,15 @@ from stages.metrics import (
     pixels,
 )
 from stages.metrics.perceptual import Perceptual, lpips_distance
+from stages.metrics.retrieval import CANDIDATES, r_precision
 
 _AGAINST = "BLIP's greedy captions of the pictures against the prompts, one reference each"
 _PAIRED = "8-bit pictures in [-1,1], each against the real picture of its prompt"
 _JUDGED = "read by a judge trained on real pictures only; attributes of the prompt's own picture"
 NO_ATTRIBUTES = "the data set has no true attributes"
+SCENE = "subject"
+"""The attribute that says which scene of `scenes` a picture shows."""
+LPIPS_NAMES = {"alex": "lpips", "vgg": "lpips_vgg"}
 ITSELF = "it would compare real pictures with themselves"
 
 
@@ -40,14 +44,31 @@ class CaptioningMatcher(matching.Matcher, Protocol):
 
 
 @dataclass(frozen=True)
+class CaptionPool:
+    """The different captions of a split, among which a picture's own is to be found."""
+
+    split: str
+    captions: list[str]
+    """m of them, no two the same but for case."""
+    embeddings: np.ndarray
+    """(m,P), unit norm."""
+
+    def rows(self, captions: Sequence[str]) -> np.ndarray:
+        """The place (n,) int64 of each of n captions of the split."""
+        places = {caption.casefold(): place for place, caption in enumerate(self.captions)}
+        return np.array([places[caption.casefold()] for caption in captions], dtype=np.int64)
+
+
+@dataclass(frozen=True)
 class Instruments:
     """What pictures are measured with, the same for every system."""
 
     blip: CaptioningMatcher
     judge: Judge | None
     """None for a data set without true attributes."""
-    perceptual: Perceptual
-    lpips_backbone: str
+    perceptuals: dict[str, Perceptual]
+    """LPIPS by backbone, `alex` or `vgg`."""
+    pool: CaptionPool
     thesaurus: Thesaurus
     resampling: Resampling
     batch_size: int
@@ -84,6 +105,7 @@ def score(case: Case, instruments: Instruments) -> dict[str, Metric]:
         **attribute_scores(case.pictures, case.labels, instruments),
         **caption_scores(case.prompts[: len(case.captions)], case.captions, thesaurus, resampling, _AGAINST),
         **matching_scores(case, instruments),
+        **retrieval_scores(case, instruments),
         **pixel_scores(case, instruments),
     }
 
@@ -119,13 +141,32 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
         right = shown[wanted[:, column], column]
         protocol = f"share of pictures that show the captioned value of '{name}'; {_JUDGED}"
         metrics[f"attribute_accuracy/{name}"] = mean_metric(right, protocol, instruments.resampling)
+    return metrics | _scene_scores(counts, labels, instruments.judge, instruments.resampling)
+
+
+def _scene_scores(counts: np.ndarray, labels: np.ndarray, judge: Judge, resampling: Resampling) -> dict[str, Metric]:
+    """`attribute_accuracy_scene/<scene>` of the attribute counts (n,2A+1) of n pictures."""
+    if SCENE not in judge.attributes:
+        return {}
+    asked = labels[:, judge.attributes.index(SCENE)]
+    metrics = {}
+    for number, scene in enumerate(judge.sizes.attribute_values[SCENE]):
+        own = counts[asked == number]
+        name, shown = f"attribute_accuracy_scene/{scene}", "the share of pictures that show the captioned value"
+        protocol = f"mean over attributes of {shown}, prompts of '{scene}' only; {_JUDGED}"
+        if len(own) == 0:
+            metrics[name] = Metric.unavailable("no prompt asks for this scene", protocol)
+            continue
+        value = float(attributes.attribute_accuracy(own.sum(axis=0, keepdims=True))[0])
+        interval = bootstrap_interval(own, attributes.attribute_accuracy, resampling)
+        metrics[name] = Metric(value, len(own), interval, protocol)
     return metrics
 
 
 def matching_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
     """`itm_probability` and `itc_cosine` of pictures and prompts."""
     itm, itc = [], []
-    for part in _parts(len(case.pictures), instruments.batch_size):
+    for part in parts(len(case.pictures), instruments.batch_size):
         image, texts = to_tensor(case.pictures[part]), case.prompts[part]
         itm.append(matching.itm_probability(instruments.blip, image, texts))
         itc.append(matching.itc_cosine(instruments.blip, image, texts))
@@ -136,37 +177,76 @@ def matching_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
     }
 
 
+def retrieval_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
+    """`r_precision`: each picture's prompt among other captions of its split."""
+    pool, seed = instruments.pool, instruments.resampling.seed
+    protocol = (
+        "share of pictures whose prompt has the highest cosine (ITC of the run's own BLIP) among it and "
+        f"{CANDIDATES - 1} other captions of '{pool.split}' in other words, drawn with seed {seed}; by lot between "
+        f"captions that are read alike; {1 / CANDIDATES:.0%} by chance"
+    )
+    if len(pool.captions) < CANDIDATES:
+        reason = f"'{pool.split}' has {len(pool.captions)} different captions, {CANDIDATES} are needed"
+        return {"r_precision": Metric.unavailable(reason, protocol)}
+    images = picture_features(instruments.blip, case.pictures, instruments.batch_size)
+    found = r_precision(images, pool.embeddings, pool.rows(case.prompts), seed)
+    return {"r_precision": mean_metric(found, protocol, instruments.resampling)}
+
+
+def picture_features(blip: matching.Matcher, pictures: np.ndarray, batch_size: int) -> np.ndarray:
+    """BLIP's embeddings (n,P) float32, unit norm, of pictures (n,H,W,3) uint8."""
+    batches = (to_tensor(pictures[part]) for part in parts(len(pictures), batch_size))
+    return np.concatenate([blip.encode_images(image).float().cpu().numpy() for image in batches])
+
+
+def pool_captions(blip: matching.Matcher, split: str, captions: Sequence[str], batch_size: int) -> CaptionPool:
+    """The different ones of a split's captions, those that differ in case alone being one, with their embeddings."""
+    different = list({caption.casefold(): caption for caption in captions}.values())
+    batches = (different[part] for part in parts(len(different), batch_size))
+    return CaptionPool(split, different, np.concatenate([blip.embed_text(b).float().cpu().numpy() for b in batches]))
+
+
 def pixel_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
-    """`mse`, `psnr_db`, `psnr_db_as_published` and `lpips`, each picture against the real one of its prompt."""
-    side, backbone = case.pictures.shape[1], instruments.lpips_backbone
+    """`mse`, `psnr_db`, `psnr_db_as_published`, `ssim`, `lpips` and `lpips_vgg`, each against the real picture."""
+    side = case.pictures.shape[1]
     protocols = {
         "mse": f"mean squared error over {_PAIRED}",
         "psnr_db": f"mean over pictures of the PSNR in dB, peak 2 (the true range); {_PAIRED}",
         "psnr_db_as_published": f"mean over pictures of the PSNR in dB, peak 1 (as published, 6.02 dB less); {_PAIRED}",
-        "lpips": f"mean LPIPS v0.1 ({backbone}, ImageNet weights) at {side}x{side}; {_PAIRED}",
+        "ssim": f"mean SSIM (torchmetrics, Gaussian window 11, sigma 1.5, range 2, RGB) at {side}x{side}; {_PAIRED}",
+    } | {
+        LPIPS_NAMES[backbone]: f"mean LPIPS v0.1 ({backbone}, ImageNet weights) at {side}x{side}; {_PAIRED}"
+        for backbone in instruments.perceptuals
     }
     if np.array_equal(case.pictures, case.targets):
         return {name: Metric.unavailable(ITSELF, protocol) for name, protocol in protocols.items()}
-    squared, distances = [], []
-    for part in _parts(len(case.pictures), pictures_at_once(side, instruments.batch_size)):
+    values: dict[str, list[Tensor]] = {}
+    for part in parts(len(case.pictures), pictures_at_once(side, instruments.batch_size)):
         image, target = to_tensor(case.pictures[part]), to_tensor(case.targets[part])
-        squared.append(pixels.mse(image, target))
-        if instruments.perceptual.network is not None:
-            distances.append(lpips_distance(instruments.perceptual.network, image, target).numpy())
-    error = torch.cat(squared)
-    values = {
+        for name, found in _differences(image, target, instruments.perceptuals).items():
+            values.setdefault(name, []).append(found)
+    reasons = {LPIPS_NAMES[backbone]: found.reason for backbone, found in instruments.perceptuals.items()}
+    return {
+        name: mean_metric(torch.cat(values[name]).numpy(), protocol, instruments.resampling)
+        if name in values
+        else Metric.unavailable(str(reasons[name]), protocol)
+        for name, protocol in protocols.items()
+    }
+
+
+def _differences(image: Tensor, target: Tensor, perceptuals: dict[str, Perceptual]) -> dict[str, Tensor]:
+    """Every difference (B,) of an image (B,3,H,W) in [-1,1] from its target that there is an instrument for."""
+    error = pixels.mse(image, target)
+    return {
         "mse": error,
         "psnr_db": pixels.psnr_db(error),
         "psnr_db_as_published": pixels.psnr_db(error, pixels.PUBLISHED_PEAK),
+        "ssim": pixels.ssim(image, target),
+    } | {
+        LPIPS_NAMES[backbone]: lpips_distance(found.network, image, target)
+        for backbone, found in perceptuals.items()
+        if found.network is not None
     }
-    metrics = {
-        name: mean_metric(value.numpy(), protocols[name], instruments.resampling) for name, value in values.items()
-    }
-    if instruments.perceptual.reason is not None:
-        metrics["lpips"] = Metric.unavailable(instruments.perceptual.reason, protocols["lpips"])
-    else:
-        metrics["lpips"] = mean_metric(np.concatenate(distances), protocols["lpips"], instruments.resampling)
-    return metrics
 
 
 def unavailable_scores(reason: str, metric_names: Sequence[str]) -> dict[str, Metric]:
@@ -176,9 +256,10 @@ def unavailable_scores(reason: str, metric_names: Sequence[str]) -> dict[str, Me
 
 def write_captions(blip: CaptioningMatcher, pictures: np.ndarray, batch_size: int) -> Iterator[list[str]]:
     """Greedy captions of pictures (n,H,W,3) uint8, a batch at a time."""
-    for part in _parts(len(pictures), batch_size):
+    for part in parts(len(pictures), batch_size):
         yield blip.caption(to_tensor(pictures[part]))
 
 
-def _parts(count: int, size: int) -> list[slice]:
+def parts(count: int, size: int) -> list[slice]:
+    """`count` rows, `size` of them at a time."""
     return [slice(start, start + size) for start in range(0, count, size)]

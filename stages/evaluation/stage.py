@@ -15,23 +15,29 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from stages.blip import Blip, load_blip
+from stages.blip import Blip, load_blip, load_features
 from stages.config import RunConfig
-from stages.data import load_dataset
+from stages.data import PreparedSet, load_dataset
+from stages.evaluation import copying
 from stages.evaluation.budgets import budgets_section
 from stages.evaluation.comparison import COMPOSITIONS, Comparison, Scores, write_json
+from stages.evaluation.confusion import confusion_section
+from stages.evaluation.diversity import add_diversity
+from stages.evaluation.gallery import Gallery, open_galleries
 from stages.evaluation.headlines import log_scores, manifest_figures
 from stages.evaluation.judge import Judge, save_judge
 from stages.evaluation.judging import judge_figures, train_judge
 from stages.evaluation.paired import paired_differences
 from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
-from stages.evaluation.scores import Instruments
+from stages.evaluation.realism import add_realism, choose_reference
+from stages.evaluation.scores import Instruments, pool_captions
 from stages.evaluation.sections import blip_section, prior_section, vqvae_section
 from stages.evaluation.seeds import seeds_section
 from stages.evaluation.sweep import sweep_section
 from stages.metrics import Resampling, find_thesaurus
+from stages.metrics.inception import load_inception
 from stages.metrics.perceptual import load_lpips
-from stages.workspace import Workspace
+from stages.workspace import Output, Workspace
 
 log = logging.getLogger("stages.evaluation")
 
@@ -50,11 +56,13 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     if seen:
         log.warning("evaluation: %d of %d prompts have a picture that is in train too", seen, len(prompts))
     judge = train_judge(dataset, config, workspace.scratch("evaluation"))
-    instruments = _instruments(config, load_blip(workspace.require("blip")), judge)
+    instruments = _instruments(config, dataset, load_blip(workspace.require("blip")), judge)
     comparison = Comparison(config, workspace, dataset, instruments)
     with workspace.publish("evaluation") as output:
         systems = comparison.score_systems(prompts, output.directory / "pictures")
         _add_compositions(systems, comparison, prompts, output.directory / "pictures" / COMPOSITIONS)
+        galleries = open_galleries(output.directory / "pictures", systems, instruments.blip, instruments.batch_size)
+        beside = _compare_sets(systems, galleries, prompts, comparison, output)
         metrics: dict[str, Any] = {
             "run": config.run,
             "split": config.evaluation.split,
@@ -66,6 +74,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "vqvae": vqvae_section(workspace),
             "blip": blip_section(workspace),
             "prior": prior_section(workspace),
+            **beside,
             "sweep": sweep_section(config, workspace, dataset, instruments),
             "judge": judge_figures(judge, dataset, config.evaluation.split, instruments.resampling),
         }
@@ -76,13 +85,32 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     log_scores(systems)
 
 
-def _instruments(config: RunConfig, blip: Blip, judge: Judge | None) -> Instruments:
+def _compare_sets(
+    systems: Scores, galleries: dict[str, Gallery], prompts: Prompts, comparison: Comparison, output: Output
+) -> dict[str, Any]:
+    """Adds the metrics of pictures as sets, and of copies; returns the sections beside the systems."""
+    dataset, instruments = comparison.dataset, comparison.instruments
+    features = load_features(comparison.workspace.require("blip")).image_pooled
+    reference = choose_reference(dataset, prompts.split, features, len(prompts), comparison.seed)
+    add_realism(systems, galleries, reference, load_inception(), instruments.resampling)
+    scratch = comparison.workspace.scratch("evaluation")
+    add_diversity(systems, comparison.systems, prompts, dataset, instruments, comparison.section, scratch)
+    sheets = output.directory / copying.FOLDER
+    copied = copying.add_copying(systems, galleries, dataset, features, prompts.texts, instruments.resampling, sheets)
+    labels = prompts.labels(dataset.attribute_values or {})
+    return {
+        "copying": {name: metric.to_json() for name, metric in copied.items()},
+        "confusion": confusion_section(galleries, labels, instruments.judge, instruments.batch_size),
+    }
+
+
+def _instruments(config: RunConfig, dataset: PreparedSet, blip: Blip, judge: Judge | None) -> Instruments:
     section = config.evaluation
     return Instruments(
         blip=blip,
         judge=judge,
-        perceptual=load_lpips(section.lpips_backbone),
-        lpips_backbone=section.lpips_backbone,
+        perceptuals={backbone: load_lpips(backbone) for backbone in section.lpips_backbones},
+        pool=pool_captions(blip, section.split, dataset.split(section.split).captions, section.caption_batch_size),
         thesaurus=find_thesaurus(),
         resampling=Resampling(section.bootstrap_repeats, config.seed),
         batch_size=section.caption_batch_size,

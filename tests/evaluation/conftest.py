@@ -14,7 +14,7 @@ from stages.config.evaluation import EvaluationConfig
 from stages.data import PreparedSet, Record
 from stages.evaluation.judge import Judge
 from stages.evaluation.judging import train_judge
-from stages.evaluation.scores import Instruments
+from stages.evaluation.scores import Instruments, pool_captions
 from stages.metrics import Resampling, find_thesaurus
 from stages.metrics.perceptual import Perceptual
 
@@ -92,13 +92,13 @@ class ColourReader:
 
 
 @pytest.fixture
-def instruments(judge: Judge) -> Instruments:
+def instruments(toy: PreparedSet, judge: Judge) -> Instruments:
     """Everything that measures, with few resamples and without LPIPS."""
     return Instruments(
         blip=ColourReader(),
         judge=judge,
-        perceptual=Perceptual(None, "no weights in this test"),
-        lpips_backbone="alex",
+        perceptuals={"alex": Perceptual(None, "no weights in this test")},
+        pool=pool_captions(ColourReader(), "test", toy.split("test").captions, 32),
         thesaurus=find_thesaurus(),
         resampling=Resampling(200, 0),
         batch_size=32,

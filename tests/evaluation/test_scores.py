@@ -79,7 +79,7 @@ def test_large_pictures_are_compared_a_few_at_a_time(instruments: Instruments) -
     network = Counting()
     found = pixel_scores(
         Case(pictures, [], [], targets, np.zeros((20, 0), np.int64)),
-        dataclasses.replace(instruments, perceptual=Perceptual(network, None)),  # 32 at a time
+        dataclasses.replace(instruments, perceptuals={"alex": Perceptual(network, None)}),  # 32 at a time
     )
     assert network.counts == [8, 8, 4]
     assert found["lpips"].value == pytest.approx(np.abs(pictures / 127.5 - targets / 127.5).mean())

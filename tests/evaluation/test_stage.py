@@ -36,6 +36,8 @@ NAMES = [
     *("attribute_accuracy", "attribute_worst", "attribute_exact", "attribute_accuracy/subject"),
     *("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rouge2", "rougeL", "cider"),
     *("mse", "psnr_db", "psnr_db_as_published", "lpips", "itm_probability", "itc_cosine", "seconds_per_picture"),
+    *("r_precision", "ssim", "lpips_vgg", "frechet_blip", "mmd_blip", "precision_blip", "recall_blip"),
+    *("fid", "kid", "inception_score", "copied_blip", "copied_pixels", "nearest_train_blip", "nearest_train_pixels"),
 ]
 
 
@@ -116,6 +118,18 @@ def test_the_prior_is_compared_in_pairs_with_the_baseline_and_each_control(metri
 def test_one_seed_is_no_spread(metrics: dict[str, Any]) -> None:
     assert metrics["seeds"] == {"reason": "evaluation.seeds is 1"}
     assert metrics["prompts"] == {"count": 6, "pictures_in_train": 0}
+
+
+def test_pictures_are_compared_as_sets_and_with_train(metrics: dict[str, Any], artefact: Path) -> None:
+    systems = metrics["systems"]
+    assert systems["real"]["frechet_blip"]["n"] == 6 and "6 real ones of 'val'" in str(systems["real"]["frechet_blip"])
+    assert systems["prior_shuffled"]["recall_blip"]["reason"] == "the pictures are those of 'prior'"
+    assert systems["prior"]["diversity_pixels"]["n"] == 6 and "diversity_pixels" not in systems["reconstruction"]
+    assert metrics["copying"]["threshold_pixels"]["value"] > 0
+    assert {path.name for path in (artefact / "copying").iterdir()} == {"prior.png", "diffusion.png"}
+    for system in ("prior", "diffusion"):
+        subject = metrics["confusion"][system]["subject"]
+        assert sum(map(sum, subject["counts"])) == 6 and len(subject["counts"][0]) == len(subject["asked"]) + 1
 
 
 def test_guidance_and_temperature_are_swept_on_val(metrics: dict[str, Any], artefact: Path) -> None:
