@@ -26,6 +26,8 @@ class Evaluation:
     """By system, then by the metric's path."""
     sections: dict[str, dict[str, Metric]] = field(default_factory=dict)
     """What stands beside the systems (vqvae, blip, prior, judge, ...), by the metric's path."""
+    confusion: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By system, then by attribute: values `asked` and `shown`, and `counts` of pictures, asked down, shown across."""
 
     def metric(self, system: str, path: str) -> Metric:
         """The metric, or one that is not available, with the reason."""
@@ -92,7 +94,8 @@ def parse_evaluation(raw: dict[str, Any]) -> Evaluation:
     sections = {
         name: flatten(section) for name, section in raw.items() if name != "systems" and isinstance(section, dict)
     }
-    return Evaluation(str(raw.get("split") or ""), ordered, sections)
+    confusion = {name: tables for name, tables in (raw.get("confusion") or {}).items() if isinstance(tables, dict)}
+    return Evaluation(str(raw.get("split") or ""), ordered, sections, confusion)
 
 
 def read_pictures(directory: Path) -> Pictures:

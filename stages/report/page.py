@@ -12,6 +12,8 @@ from stages.markdown import escape_markdown
 from stages.report.blip import BlipSection, blip_section
 from stages.report.card import DataCard, data_card
 from stages.report.comparisons import budgets_table, compared_table, paired_table, seeds_table
+from stages.report.confusion import confusion_tables, frequent_confusions
+from stages.report.copying import CopyingSection, copying_section
 from stages.report.curves import plot_curves, read_curves
 from stages.report.facts import Evaluation, RunFacts, system_name
 from stages.report.metric import Metric, kind_of, write_detail, write_value
@@ -24,6 +26,7 @@ from stages.report.sections import (
     latents_table,
     missing_table,
     prior_tables,
+    scene_table,
     sweep_tables,
     systems_table,
 )
@@ -64,7 +67,12 @@ class Page:
     seeds: Table
     budgets: Table
     attributes: Table
+    scenes: Table
+    confused: Table
+    confusion: dict[str, list[Table]]
+    """What was asked and what is shown, by system, a table for each attribute."""
     judge: Table
+    copying: CopyingSection
     blip: BlipSection
     vqvae: Table
     prior: list[Table]
@@ -95,7 +103,19 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
     evaluation = facts.evaluation
     example, sentence = worked_example()
     grid = picture_grid(facts.pictures, config.prompts, config.picture_size)
-    known = ("prompts", "paired", "seeds", "budgets", "vqvae", "prior", "blip", "judge", "sweep")
+    known = (
+        "prompts",
+        "paired",
+        "seeds",
+        "budgets",
+        "vqvae",
+        "prior",
+        "blip",
+        "judge",
+        "sweep",
+        "copying",
+        "confusion",
+    )
     others = {name: metrics for name, metrics in evaluation.sections.items() if name not in known and metrics}
     return Page(
         title=f"Caption to picture: {facts.run}",
@@ -110,7 +130,11 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         seeds=seeds_table(evaluation),
         budgets=budgets_table(evaluation),
         attributes=attribute_table(evaluation),
+        scenes=scene_table(evaluation),
+        confused=frequent_confusions(evaluation),
+        confusion=confusion_tables(evaluation),
         judge=judge_table(evaluation),
+        copying=copying_section(facts),
         blip=blip_section(facts),
         vqvae=list_table("vqvae-figures", "VQ-VAE on held-out pictures", evaluation.section("vqvae")),
         prior=prior_tables(evaluation),
@@ -150,8 +174,8 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     blip = [page.blip.decisions] if page.blip.decisions else []
     blip += page.blip.tables
-    tables = [page.systems, page.compared, page.paired, page.budgets, page.seeds, page.attributes, page.judge]
-    tables += [*blip, page.vqvae, *page.prior, *page.sweep, *page.others]
+    tables = [page.systems, page.compared, page.paired, page.budgets, page.seeds, page.attributes, page.scenes]
+    tables += [page.confused, page.judge, page.copying.table, *blip, page.vqvae, *page.prior, *page.sweep, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []
     tables += [page.missing, page.costs]

@@ -7,6 +7,7 @@ from typing import Any
 from stages.evaluation.compared import named
 from stages.pipeline import STAGES
 from stages.report.comparisons import role_groups
+from stages.report.copying import COPYING
 from stages.report.facts import Evaluation, RunFacts, system_name
 from stages.report.metric import Kind, Metric, flatten, kind_of, write_number
 from stages.report.table import Cell, Table, cross_table, list_table
@@ -14,6 +15,7 @@ from stages.report.table import Cell, Table, cross_table, list_table
 PER_ATTRIBUTE = re.compile(
     r"^(?:per_attribute|attributes?|attribute_accuracy|accuracy)[/.:](?:per_attribute[/.:])?(.+)$"
 )
+PER_SCENE = re.compile(r"^attribute_accuracy_scene/(.+)$")
 BITS_PER_CODE = re.compile(
     r"(?P<split>val|train)_nll_bits_per_code(?:_(?P<level>top|bottom))?(?:_(?P<told>shuffled|uncaptioned))?"
 )
@@ -57,10 +59,10 @@ LATENT_NAMES = {
 
 
 def systems_table(evaluation: Evaluation) -> Table:
-    """Systems by metrics, per-attribute figures left to their own table; the better painter from text in bold."""
+    """Systems by metrics, but for those with a table of their own; the better painter from text in bold."""
     rows: dict[str, Kind] = {}
     for metrics in evaluation.systems.values():
-        rows |= {path: kind_of(path) for path in metrics if path not in rows and not PER_ATTRIBUTE.match(path)}
+        rows |= {path: kind_of(path) for path in metrics if path not in rows and not _has_own_table(path)}
     columns = {system_name(name): metrics for name, metrics in evaluation.systems.items()}
     table = cross_table("systems", "Systems and metrics", "metric", columns, rows)
     if not evaluation.systems:
@@ -74,6 +76,10 @@ def systems_table(evaluation: Evaluation) -> Table:
         "\N{UPWARDS ARROW} higher is better, \N{DOWNWARDS ARROW} lower is better."
     )
     return table
+
+
+def _has_own_table(path: str) -> bool:
+    return bool(PER_ATTRIBUTE.match(path) or PER_SCENE.match(path)) or path in COPYING
 
 
 def _mark_best(row: list[Cell], systems: list[str], metrics: list[Metric | None], kind: Kind) -> None:
@@ -103,6 +109,16 @@ def attribute_table(evaluation: Evaluation) -> Table:
     for metrics in columns.values():
         rows |= {name: Kind(name.replace("_", " "), "percent", 0) for name in metrics if name not in rows}
     return cross_table("attributes", "Attribute accuracy, attribute by attribute", "attribute", columns, rows)
+
+
+def scene_table(evaluation: Evaluation) -> Table:
+    """Attribute accuracy of the prompts of each scene, by system."""
+    columns = {
+        system_name(name): {match[1]: metrics[path] for path in metrics if (match := PER_SCENE.match(path))}
+        for name, metrics in evaluation.systems.items()
+    }
+    rows = {scene: Kind(scene.replace("_", " "), "percent", 0) for metrics in columns.values() for scene in metrics}
+    return cross_table("scenes", "Attribute accuracy, scene by scene", "scene", columns, rows)
 
 
 def per_attribute(metrics: dict[str, Metric]) -> dict[str, Metric]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.config import RunConfig
 from stages.data.prepared import PreparedWriter
@@ -169,6 +170,8 @@ class Tree:
             np.save(folder / "pictures" / f"{system}.npy", pictures)
         records = [{"row": row, "prompt": caption, "seed": 10_000} for row, caption in enumerate(self.captions)]
         (folder / "pictures" / "records.json").write_text(json.dumps(records))
+        (folder / "copying").mkdir()
+        Image.fromarray(rng.integers(0, 256, (300, 400, 3), np.uint8)).save(folder / "copying" / "prior.png")
         self.metrics = evaluation_metrics(self.attributes, prior, diffusion, itc)
         self.write_metrics()
 
@@ -193,6 +196,8 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
             for name, less in (("attribute_accuracy", 0.0), ("attribute_worst", 0.2), ("attribute_exact", 0.3))
         }
         if attributes:
+            scenes = {"ship": level - 0.1, "fruit": min(1.0, level + 0.05)}
+            systems[system] |= {f"attribute_accuracy_scene/{name}": metric(v, 84) for name, v in scenes.items()}
             by_attribute = {"subject": min(1.0, level + 0.1), "colour": level - 0.05, "count": level - 0.2}
             systems[system] |= {f"attribute_accuracy/{name}": metric(value) for name, value in by_attribute.items()}
             systems[system]["attribute_accuracy_compositions"] = metric(level - 0.1, 250, judged)
@@ -202,6 +207,8 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
             "meteor": metric(0.5 * level, 200, f"METEOR, exact + stem; {captions}"),
             "rouge1": metric(0.6 * level, 200, f"ROUGE-1 F1, rouge-score; {captions}"),
             "rougeL": metric(0.5 * level, 200, f"ROUGE-L F1, rouge-score; {captions}"),
+            "copied_pixels": metric(0.002, 500, "share nearer to a train picture than 99 % of real ones"),
+            "nearest_train_pixels": metric(0.201, 500, "mean distance to the nearest of 6000 train pictures"),
             "itc_cosine": metric(cosines[system], 500, "mean cosine of BLIP's embeddings of picture and caption"),
             "lpips": metric(None, protocol="LPIPS v0.1", reason=missing),
             "seconds_per_picture": metric(None, reason="real pictures are not drawn by a system")
@@ -243,6 +250,8 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
             for score in ("attribute_accuracy", "itm_probability")
         },
         "judge": judge,
+        "copying": {"threshold_pixels": metric(0.0594, 500, "distance that 1 % of real pictures are nearer than")},
+        "confusion": confusion_tables() if attributes else {"reason": none},
     }
 
 
@@ -257,6 +266,13 @@ def paired(ours: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
             gap = pair[0] - pair[1]
             found[name] = {"value": gap, "n": ours[name]["n"], "ci95": [gap - 0.02, gap + 0.02], "protocol": "paired"}
     return found
+
+
+def confusion_tables() -> dict[str, Any]:
+    """What the judge sees of counts and colours."""
+    counted = {"asked": ["one", "two"], "shown": ["one", "two", "none seen"], "counts": [[69, 13, 2], [0, 57, 19]]}
+    coloured = {"asked": ["red", "blue"], "shown": ["red", "blue", "none seen"], "counts": [[80, 3, 0], [0, 77, 0]]}
+    return {"prior": {"count": counted, "colour": coloured}, "diffusion": {"count": counted}}
 
 
 def blip_metrics(attributes: bool) -> dict[str, Any]:

@@ -279,3 +279,52 @@ def test_a_sweep_that_was_left_out_is_not_shown(make_tree: Callable[..., Any]) -
     full.write_metrics()
     html, markdown_page = published(full)
     assert "by guidance" not in html + markdown_page
+
+
+def test_copies_have_their_own_section_with_the_sheet(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    html, text = published(tree)
+    copies = section(html, "copying")
+    said = visible(copies)
+    assert "0.059 in pixels" in said and "Suspiciously near to a train picture, pixels" in said and "0.2 %" in said
+    (sheet,) = re.findall(r'<img src="(data:image/[^"]+)" width="400" height="300"', copies)
+    assert sheet.startswith("data:image/jpeg") and "Prior: the pictures nearest to a train picture" in said
+    assert "Suspiciously near" not in section(html, "results") and "## Distance to train pictures" in text
+    shutil.rmtree(tree.workspace.directory("evaluation") / "copying")
+    for metrics in tree.metrics["systems"].values():
+        del metrics["copied_pixels"], metrics["nearest_train_pixels"]
+    tree.write_metrics()
+    assert "No pictures have been compared with train pictures" in visible(section(published(tree)[0], "copying"))
+
+
+def test_scenes_and_confusions_have_their_tables(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    page = build_page(read_facts(tree.workspace), tree.config.report, None)
+    assert [row[0].text for row in page.scenes.rows] == ["ship", "fruit"]
+    assert [cell.text for cell in page.scenes.rows[0]][:3] == ["ship", "76.0 %", "71.0 %"]
+    assert not any("scene" in row[0].text.lower() for row in page.systems.rows)
+    confused = [[cell.text for cell in row] for row in page.confused.rows]
+    assert confused[:3] == [
+        ["Prior", "count", "two", "none seen", "19 of 76"],
+        ["Prior", "count", "one", "two", "13 of 84"],
+        ["Prior", "colour", "red", "blue", "3 of 83"],
+    ]
+    table = page.confusion["Prior"][0]
+    assert table.head == ["asked", "one", "two", "none seen"]
+    assert [[cell.text for cell in row] for row in table.rows] == [["one", "69", "13", "2"], ["two", "·", "57", "19"]]
+    assert [cell.text for row in table.rows for cell in row if cell.best] == ["69", "57"]
+    html, _ = published(tree)
+    results = section(html, "results")
+    assert results.count("<details><summary>") == 2 and "Prior: what was asked for and what is shown" in results
+    bare = make_page_without_attributes(tree)
+    assert bare.confusion == {} and not bare.confused.rows and not bare.scenes.rows
+
+
+def make_page_without_attributes(tree: Any) -> Any:
+    """The page of the same run, had its data set no attributes."""
+    tree.metrics["confusion"] = {"reason": "the data set has no true attributes"}
+    for metrics in tree.metrics["systems"].values():
+        for name in [name for name in metrics if "/" in name]:
+            del metrics[name]
+    tree.write_metrics()
+    return build_page(read_facts(tree.workspace), tree.config.report, None)
