@@ -68,7 +68,11 @@ def _bleu_scores(
             captions.bleu(references, hypotheses, order),
             len(hypotheses),
             bootstrap_interval(statistics, partial(captions.bleu_of_sums, order=order), resampling),
-            _protocol(f"corpus BLEU-{order}", f"nltk, 1- to {order}-grams, equal weights, no smoothing", against),
+            _protocol(
+                f"corpus BLEU-{order}",
+                f"nltk, 1- to {order}-grams, equal weights, no smoothing, shorter than an order: a miss",
+                against,
+            ),
         )
         for order in BLEU_ORDERS
     }
