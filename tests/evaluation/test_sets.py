@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stages.config.evaluation import EvaluationConfig
 from stages.data import PreparedSet, to_tensor, to_uint8
