@@ -113,8 +113,12 @@ def _kernel_distances(
 
 
 def _mean_of_others(drawn: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Mean kernel (r,) over pairs of different samples, weighed by how often both are drawn, (r,n)."""
+    """Mean kernel (r,) over pairs of different samples, weighed by how often both are drawn, (r,n).
+
+    Not a number for a resample of one sample alone, which has no pair: such are left out of intervals.
+    """
     squares = drawn.astype(np.float64) ** 2
     pairs = drawn.sum(axis=1).astype(np.float64) ** 2 - squares.sum(axis=1)
-    means: np.ndarray = (((drawn @ kernel) * drawn).sum(axis=1) - squares @ np.diag(kernel)) / pairs
+    with np.errstate(invalid="ignore"):
+        means: np.ndarray = (((drawn @ kernel) * drawn).sum(axis=1) - squares @ np.diag(kernel)) / pairs
     return means
