@@ -7,6 +7,8 @@ paired      other system -> headline metric -> the prior's figure minus the othe
 seeds       painting system -> headline metric -> `mean`, `standard_deviation`, `values` by seed; or a `reason`
 budgets     painting system -> weights, pictures seen and seconds of training, and headline metrics; rivals too
 vqvae, blip, prior  what those stages measured
+copying     `threshold_blip`, `threshold_pixels`: nearer to a train picture than that counts as copied
+confusion   painting system -> attribute -> `asked`, `shown` and `counts`
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
 judge       how often the judge of the attributes is right on real pictures
 """
