@@ -99,7 +99,7 @@ def test_plain_diffusers_paints_the_same_pictures(
         PROMPTS,
         generator=[torch.Generator().manual_seed(seed) for seed in picture_seeds(7, 3)],
         num_inference_steps=4,
-        guidance_scale=3.0,
+        guidance_scale=painter.sampling.guidance_scale,
         output_type="pt",
     ).images
     painted = ours(PROMPTS, seed=7)
@@ -163,7 +163,7 @@ def test_varying_is_the_stock_pipelines(painter: TunedTextToImage, plain: Stable
         strength=0.5,
         generator=[torch.Generator().manual_seed(picture_seeds(7, 1)[0])],
         num_inference_steps=4,
-        guidance_scale=3.0,
+        guidance_scale=painter.sampling.guidance_scale,
         output_type="pt",
     ).images
     varied = painter(PROMPTS[:1], seed=7, editing=Editing(image, None, 0.5))
