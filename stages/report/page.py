@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stages.config.report import ReportConfig
 from stages.data import PreparedSet
@@ -32,6 +31,7 @@ from stages.report.sections import (
 )
 from stages.report.summary import bits_per_code, headline_metric, summarise
 from stages.report.table import Table, list_table, markdown
+from stages.report.templates import render
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
 
 def render_html(page: Page) -> str:
     """The page as one HTML file; every text from outside is escaped by the template engine."""
-    environment = Environment(
-        loader=PackageLoader("stages.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(page=page)
+    return render("page.html.j2", page)
 
 
 def render_markdown(page: Page) -> str:
