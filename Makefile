@@ -1,6 +1,7 @@
 # Each stage is a target; `make` alone lists them. CONFIG picks the run, ARGS overrides any value of it.
 CONFIG ?= configs/demo.yaml
 ARGS ?=
+RUNS ?=
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -9,7 +10,7 @@ STAGES := data blip vqvae codes prior diffusion evaluation latents report
 
 export PROMPT
 .DEFAULT_GOAL := help
-.PHONY: help setup all demo samples weights compare-text compare-diffusion test lint bench clean $(STAGES)
+.PHONY: help setup all demo samples weights compare compare-text compare-diffusion test lint bench clean $(STAGES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
@@ -47,6 +48,9 @@ samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"
 
 weights: $(READY) ## fetch the pretrained checkpoints that CONFIG names
 	@$(RUN) weights --config $(CONFIG) $(ARGS)
+
+compare: $(READY) ## set runs beside each other in one page: RUNS="demo scenes"
+	@$(RUN) compare $(RUNS) --config $(CONFIG) $(ARGS)
 
 compare-text: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
 	@$(VENV)/bin/python -m benchmarks.text --config $(CONFIG) $(ARGS)

@@ -39,8 +39,10 @@ def main(arguments: list[str]) -> int:
             return _run_all(rest)
         if verb == "weights":
             return _fetch_weights(rest)
+        if verb == "compare":
+            return _compare_runs(rest)
         if verb not in STAGES:
-            raise StageError(f"there is no stage '{verb}'; there are: all weights {' '.join(STAGES)}")
+            raise StageError(f"there is no stage '{verb}'; there are: all weights compare {' '.join(STAGES)}")
         _run_stage(verb, rest)
         return 0
     except StageError as error:
@@ -109,6 +111,16 @@ def _fetch_weights(options: list[str]) -> int:
 
         found = find_checkpoint(config.diffusion.pretrained, config.diffusion.pretrained_revision)
         log.info("weights: %s is in %s", found.name, found.folder)
+    return 0
+
+
+def _compare_runs(options: list[str]) -> int:
+    from stages.report.compare.command import compare_runs, folder_of
+
+    first_option = next((place for place, option in enumerate(options) if option.startswith("-")), len(options))
+    names, config = options[:first_option], parse_config("compare", options[first_option:])
+    with _explained("compare", folder_of(names, config)):
+        compare_runs(names, config)
     return 0
 
 
@@ -198,6 +210,7 @@ def _overview() -> str:
     lines += [f"  {stage.name:<11} {stage.summary}" for stage in STAGES.values()]
     lines.append(f"  {'all':<11} every stage in this order")
     lines.append(f"  {'weights':<11} fetch the pretrained checkpoints that the config names")
+    lines.append(f"  {'compare':<11} set runs beside each other: compare <run> <run> --config configs/demo.yaml")
     return "\n".join([*lines, "", "options of a stage: <stage> --help"])
 
 

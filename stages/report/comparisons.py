@@ -49,7 +49,7 @@ def paired_table(evaluation: Evaluation) -> Table:
     found = [metric for metrics in by_other.values() for metric in metrics.values() if metric.value is not None]
     if not found:
         return Table("paired", "", [])
-    rows = {name: _of_differences(kind_of(name)) for metrics in by_other.values() for name in metrics}
+    rows = {name: of_differences(kind_of(name)) for metrics in by_other.values() for name in metrics}
     columns = {f"minus {system_name(other)}": metrics for other, metrics in by_other.items()}
     table = cross_table("paired", "Prior minus each other, paired on the same prompts", "metric", columns, rows)
     for row, name in zip(table.rows, rows, strict=True):
@@ -64,7 +64,8 @@ def paired_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def _of_differences(kind: Kind) -> Kind:
+def of_differences(kind: Kind) -> Kind:
+    """How the difference of two such metrics is written."""
     return kind._replace(unit="points") if kind.unit == "percent" else kind
 
 

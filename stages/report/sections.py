@@ -204,17 +204,13 @@ def costs_table(facts: RunFacts) -> Table:
     table = Table("costs", "Time, memory and size, by stage", head)
     total = 0.0
     for stage, manifest in facts.manifests.items():
-        seconds = manifest.get("wall_seconds")
-        total += seconds or 0.0
-        figures = manifest.get("figures", {})
+        total += manifest.get("wall_seconds") or 0.0
         drawing = facts.evaluation.metric(stage, "seconds_per_picture")
         device = Cell(str(manifest.get("device") or "\N{EN DASH}"), wide=True)
         table.rows.append(
             [
                 Cell(stage),
-                Cell(write_seconds(seconds)),
-                Cell(_write_bytes(manifest.get("peak_memory_bytes"))),
-                _of_names(figures, "parameters", "count"),
+                *stage_costs(manifest),
                 Cell(write_number(drawing.value, "score") if drawing.value is not None else "\N{EN DASH}"),
                 device,
             ]
@@ -222,6 +218,15 @@ def costs_table(facts: RunFacts) -> Table:
     if table.rows:
         table.remark = f"All stages together: {write_seconds(total)}."
     return table
+
+
+def stage_costs(manifest: dict[str, Any]) -> tuple[Cell, Cell, Cell]:
+    """Wall time, peak memory and learnt parameters of a stage."""
+    return (
+        Cell(write_seconds(manifest.get("wall_seconds"))),
+        Cell(_write_bytes(manifest.get("peak_memory_bytes"))),
+        _of_names(manifest.get("figures", {}), "parameters", "count"),
+    )
 
 
 def missing_table(facts: RunFacts) -> Table:

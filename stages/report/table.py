@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from stages.markdown import escape_markdown, markdown_table
+from stages.markdown import escape_markdown, markdown_table, one_line
 from stages.report.metric import Kind, Metric, kind_of, write_detail, write_value
 
 
@@ -91,6 +91,18 @@ def markdown(table: Table) -> str:
         lines += [escape_markdown(table.remark), ""]
     lines += [f"{number}. {escape_markdown(note)}" for number, note in enumerate(table.notes, start=1)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def plain(table: Table) -> str:
+    """The table in columns for the terminal, without its footnotes."""
+    lines = [table.head, *([_plain_cell(cell) for cell in row] for row in table.rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(table.head))]
+    padded = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _plain_cell(cell: Cell) -> str:
+    return one_line(f"{cell.text} ({cell.detail})" if cell.detail else cell.text)
 
 
 def _markdown_cell(cell: Cell) -> str:

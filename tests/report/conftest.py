@@ -1,5 +1,6 @@
 """Artefacts of a run as the other stages publish them, small, with figures that a demo could have."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from stages.data.prepared import PreparedWriter
 from stages.latents import maps, scatter
 from stages.latents.colourings import Colouring
 from stages.latents.views import View
+from stages.report.compare.command import compare_runs
 from stages.workspace import Workspace
 
 SIZE = 64
@@ -74,6 +76,11 @@ class Tree:
         }
         (folder / "manifest.json").write_text(json.dumps(entry))
         return folder
+
+    def remove(self, *stages: str) -> None:
+        """Takes stages away, as if they had never been run."""
+        for stage in stages:
+            shutil.rmtree(self.workspace.directory(stage))
 
     def add_data(self, count: int = 24) -> None:
         rng = np.random.default_rng(0)
@@ -343,6 +350,39 @@ def blip_histograms() -> dict[str, Any]:
     return found
 
 
+class Pair:
+    """Two runs of one data set: `tree`, and `other`, which shares BLIP, VQ-VAE and diffusion with it."""
+
+    def __init__(self, tree: Tree, other: str) -> None:
+        self.tree, self.name = tree, other
+        self.other = tree.workspace.root.parent / other
+        shutil.copytree(tree.workspace.root, self.other)
+        digest = hashlib.sha256((tree.workspace.directory("data") / "manifest.json").read_bytes()).hexdigest()
+        for run in (tree.workspace.root, self.other):
+            edit_json(run / "blip" / "manifest.json", inputs={"data": digest})
+        for stage in ("prior", "evaluation"):
+            edit_json(self.other / stage / "manifest.json", run=other)
+        edit_json(self.other / "prior" / "manifest.json", config={"max_steps": 400, "lr": 1e-3}, wall_seconds=80.0)
+        curves = self.other / "prior" / "curves.jsonl"
+        curves.write_text(curves.read_text().replace("0.4", "0.9"))
+        self.metrics = evaluation_metrics(tree.attributes, 0.7, 0.81, (0.41, 0.36))
+        self.write_metrics()
+
+    def write_metrics(self) -> None:
+        """Writes the other's `metrics`, as they were or as a test has changed them."""
+        (self.other / "evaluation" / "metrics.json").write_text(json.dumps(self.metrics))
+
+    def compare(self) -> Path:
+        """The folder of the page that sets the other beside the first."""
+        compare_runs(["demo", self.name], self.tree.config)
+        return self.other.parent / f"compare-demo-{self.name}"
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Replaces values at the top of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.fixture(scope="session")
 def training_and_latents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artefacts that are the same in every test."""
@@ -362,5 +402,15 @@ def make_tree(tmp_path: Path, training_and_latents: Path) -> Callable[..., Tree]
         tree.add_data()
         tree.add_evaluation(**scores)
         return tree
+
+    return make
+
+
+@pytest.fixture()
+def make_pair(make_tree: Callable[..., Tree]) -> Callable[..., Pair]:
+    """Makes two runs; arguments are the other's name, and those of `make_tree`."""
+
+    def make(other: str = "other", **arguments: Any) -> Pair:
+        return Pair(make_tree(**arguments), other)
 
     return make

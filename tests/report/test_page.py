@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -20,36 +19,7 @@ from stages.report import stage
 from stages.report.facts import read_facts
 from stages.report.page import build_page
 from stages.report.table import Cell, Table, markdown
-
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Checker(HTMLParser):
-    """Collects what is loaded, the scripts and the unbalanced tags of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "srcset", "poster", "data"):
-                self.loads.append(value or "")
-            if name == "href":
-                self.links.append(value or "")
-            if name == "id":
-                self.ids.append(value or "")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+from tests.report.html import Checker, section, visible
 
 
 def published(tree: Any) -> tuple[str, str]:
@@ -57,11 +27,6 @@ def published(tree: Any) -> tuple[str, str]:
     stage.run(tree.config, tree.workspace)
     folder = tree.workspace.directory("report")
     return (folder / "index.html").read_text(), (folder / "report.md").read_text()
-
-
-def visible(html: str) -> str:
-    """The page's text on one line."""
-    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", html, flags=re.S)).split())
 
 
 def test_a_whole_run(make_tree: Callable[..., Any]) -> None:
@@ -127,12 +92,6 @@ def test_a_data_set_without_attributes(make_tree: Callable[..., Any]) -> None:
     assert "this data set has no true attributes" in said
     assert "No figures by attribute" in said and "The judge on real pictures" in said
     assert "True attributes" not in said
-
-
-def section(html: str, name: str) -> str:
-    """The part of the page under one of its headings."""
-    start = html.index(f'<section id="{name}">')
-    return html[start : html.index("</section>", start)]
 
 
 def test_the_data_card_is_on_the_page(make_tree: Callable[..., Any]) -> None:
