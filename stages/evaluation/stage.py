@@ -10,7 +10,11 @@ vqvae, blip, prior  what those stages measured
 copying     `threshold_blip`, `threshold_pixels`: nearer to a train picture than that counts as copied
 confusion   painting system -> attribute -> `asked`, `shown` and `counts`
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
+copying     distances below which a picture counts as suspiciously near to a train picture
+confusion   painting system -> attribute -> what was asked for and what the judge sees; or a `reason`
 judge       how often the judge of the attributes is right on real pictures
+
+`metrics.schema.json` describes every key of it.
 """
 
 import logging
