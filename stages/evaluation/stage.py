@@ -8,10 +8,8 @@ seeds       painting system -> headline metric -> `mean`, `standard_deviation`, 
 budgets     painting system -> weights, pictures seen and seconds of training, and headline metrics; rivals too
 vqvae, blip, prior  what those stages measured
 copying     `threshold_blip`, `threshold_pixels`: nearer to a train picture than that counts as copied
-confusion   painting system -> attribute -> `asked`, `shown` and `counts`
+confusion   painting system -> attribute -> `asked`, `shown` and `counts`; or a `reason`
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
-copying     distances below which a picture counts as suspiciously near to a train picture
-confusion   painting system -> attribute -> what was asked for and what the judge sees; or a `reason`
 judge       how often the judge of the attributes is right on real pictures
 
 `metrics.schema.json` describes every key of it.

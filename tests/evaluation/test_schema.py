@@ -1,9 +1,7 @@
 """`metrics.schema.json`: it describes what the stage writes, and sees what it does not describe."""
 
 import copy
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +10,8 @@ from stages.evaluation import stage
 from stages.evaluation.compared import COMPARED
 from stages.evaluation.headlines import HEADLINES
 from stages.evaluation.sections import VQVAE_FIGURES
-from tests.evaluation.schema import violations
+from tests.evaluation.schema import SCHEMA, violations
 
-SCHEMA = json.loads((Path(stage.__file__).parent / "metrics.schema.json").read_text())
 FIGURE = {"value": 0.5, "n": 8, "ci95": [0.4, 0.6], "protocol": "how"}
 MISSING = {"value": None, "n": 0, "ci95": None, "protocol": "how", "reason": "why"}
 
@@ -49,48 +46,48 @@ def document() -> dict[str, Any]:
 
 
 def test_what_is_described_is_valid() -> None:
-    assert violations(document(), SCHEMA) == []
+    assert violations(document()) == []
     without = document() | {name: {"reason": "why"} for name in ("seeds", "blip", "confusion", "sweep")}
-    assert violations(without, SCHEMA) == []
+    assert violations(without) == []
 
 
 @pytest.mark.parametrize("section", ["", *(name for name in document() if isinstance(document()[name], dict))])
 def test_a_key_that_is_not_described_is_seen(section: str) -> None:
     metrics = document()
     (metrics[section] if section else metrics)["bleu5"] = FIGURE
-    assert violations(metrics, SCHEMA) == [f"{section}: 'bleu5' is not described"]
+    assert violations(metrics) == [section]
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "where"),
     [
-        ("systems/prior/bleu5", FIGURE, "systems/prior: 'bleu5' is not described"),
-        ("systems/prior/lpips", FIGURE | {"note": "x"}, "systems/prior/lpips: fits 0 of 2 forms"),
-        ("systems/prior/lpips", {"value": None, "n": 0, "ci95": None, "protocol": "how"}, "fits 0 of 2 forms"),
-        ("systems/prior/lpips", FIGURE | {"ci95": [0.1]}, "fits 0 of 2 forms"),
-        ("systems/prior/lpips", FIGURE | {"protocol": ""}, "fits 0 of 2 forms"),
-        ("prompts/count", "8", "prompts/count: '8' is not of type integer"),
-        ("prompts/count", True, "prompts/count: True is not of type integer"),
-        ("prompts/count", 0, "prompts/count: 0 is below 1"),
-        ("seeds/prior/meteor/values", {"first": 0.4}, "seeds/prior/meteor/values: 'first' is not described"),
-        ("confusion/prior/colour/counts", [[0.5]], "confusion/prior/colour/counts/0/0: 0.5 is not of type integer"),
+        ("systems/prior/bleu5", FIGURE, "systems/prior"),
+        ("systems/prior/lpips", FIGURE | {"note": "x"}, "systems/prior/lpips"),
+        ("systems/prior/lpips", {"value": None, "n": 0, "ci95": None, "protocol": "how"}, "systems/prior/lpips"),
+        ("systems/prior/lpips", FIGURE | {"ci95": [0.1]}, "systems/prior/lpips"),
+        ("systems/prior/lpips", FIGURE | {"protocol": ""}, "systems/prior/lpips"),
+        ("prompts/count", "8", "prompts/count"),
+        ("prompts/count", True, "prompts/count"),
+        ("prompts/count", 0, "prompts/count"),
+        ("seeds/prior/meteor/values", {"first": 0.4}, "seeds"),
+        ("confusion/prior/colour/counts", [[0.5]], "confusion"),
     ],
 )
-def test_what_is_not_as_described_is_seen(path: str, value: Any, said: str) -> None:
+def test_what_is_not_as_described_is_seen(path: str, value: Any, where: str) -> None:
     metrics = document()
     *parents, name = path.split("/")
     inner = metrics
     for parent in parents:
         inner = inner[parent]
     inner[name] = value
-    (found,) = violations(metrics, SCHEMA)
-    assert said in found
+    (found,) = violations(metrics)
+    assert found.startswith(where)
 
 
 def test_a_section_that_is_missing_is_seen() -> None:
     metrics = document()
     del metrics["judge"], metrics["systems"]["real"]
-    assert violations(metrics, SCHEMA) == [": 'judge' is missing", "systems: 'real' is missing"]
+    assert violations(metrics) == ["", "systems"]
 
 
 def test_the_docstring_names_the_same_sections() -> None:
@@ -100,8 +97,3 @@ def test_the_docstring_names_the_same_sections() -> None:
 
 def test_the_schema_names_what_is_compared() -> None:
     assert list(SCHEMA["properties"]["systems"]["properties"]) == list(COMPARED)
-
-
-def test_a_word_that_is_not_checked_is_refused() -> None:
-    with pytest.raises(ValueError, match="not checked here: uniqueItems"):
-        violations([], {"type": "array", "uniqueItems": True})

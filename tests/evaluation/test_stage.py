@@ -13,7 +13,6 @@ from stages.evaluation.headlines import HEADLINES
 from stages.evaluation.stage import run
 from stages.workspace import Workspace
 from tests.evaluation.schema import violations
-from tests.evaluation.test_schema import SCHEMA
 
 SMALL = [
     *(
@@ -68,7 +67,7 @@ def check_metric(name: str, metric: dict[str, Any]) -> None:
 
 
 def test_metrics_json_follows_the_schema(metrics: dict[str, Any]) -> None:
-    assert violations(metrics, SCHEMA) == []
+    assert violations(metrics) == []
     assert metrics["run"] == "tiny" and metrics["split"] == "test"
     assert list(metrics["systems"]) == SYSTEMS
     for system, found in metrics["systems"].items():
