@@ -27,9 +27,10 @@ def workspace(request: pytest.FixtureRequest, tiny_run: Path, pixel_run: list[st
 
 
 @pytest.fixture(scope="module")
-def pixel_run(tiny_run: Path) -> list[str]:
-    """The tiny run with its baseline trained on pixels."""
-    options = ["--config", str(tiny_run), "--run", "tiny-pixel", "--diffusion.space", "pixel"]
+def pixel_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The tiny run, copied, with its baseline trained on pixels."""
+    options = ["--config", str(tiny_run), "--checkpoints", str(tmp_path_factory.mktemp("pixels"))]
+    options += ["--diffusion.space", "pixel"]
     options += ["--diffusion.channels", "[32, 32]", "--diffusion.max_steps", "4", "--diffusion.batch_size", "4"]
     own = Workspace(parse_config("diffusion", options[:2]))
     other = Workspace(parse_config("diffusion", options))
