@@ -1,10 +1,9 @@
 """`python -m benchmarks [name ...]`: runs measurements, prints a table, writes `benchmarks/results/<name>.json`."""
 
-import json
 import sys
-from pathlib import Path
 
 from benchmarks import features, folder, prior, sampler, store, vqvae
+from benchmarks.record import keep_results
 
 MEASUREMENTS = {
     "features": features.cases,
@@ -14,7 +13,6 @@ MEASUREMENTS = {
     "store": store.cases,
     "vqvae": vqvae.cases,
 }
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(names: list[str]) -> int:
@@ -23,7 +21,6 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"error: there is no measurement '{unknown[0]}'; there are: {' '.join(MEASUREMENTS)}", file=sys.stderr)
         return 2
-    RESULTS.mkdir(exist_ok=True)
     for name in names or MEASUREMENTS:
         done = []
         for case in MEASUREMENTS[name]():
@@ -36,7 +33,7 @@ def main(names: list[str]) -> int:
                 print(f"  grows with the side to the power of {case['exponent']:.2g}")
             for who, values in case.get("mib", {}).items():
                 print(f"  {who}: {values['anonymous']:.0f} MiB anonymous, {values['resident']:.0f} MiB resident")
-        (RESULTS / f"{name}.json").write_text(json.dumps(done, indent=2, allow_nan=False) + "\n")
+        keep_results(name, done)
     return 0
 
 

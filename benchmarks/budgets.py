@@ -6,23 +6,21 @@ same codes and text features; then `evaluation` scores them beside the run's own
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from benchmarks.record import keep_results
 from benchmarks.siblings import run_sibling, run_stage
 from stages.markdown import markdown_table
 from stages.workspace import Workspace
 
 SHARED = ("blip", "vqvae", "codes", "prior")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(options: list[str]) -> int:
     """Trains what is not trained yet, scores, prints the table, writes `benchmarks/results/budgets.json`."""
     rows = compare(options)
     print(table(rows))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "budgets.json").write_text(json.dumps(rows, indent=2) + "\n")
+    keep_results("budgets", rows)
     return 0
 
 

@@ -4,11 +4,10 @@
 the run `demo-codes`.
 """
 
-import json
 import sys
-from pathlib import Path
 from typing import Any, get_args
 
+from benchmarks.record import keep_results
 from benchmarks.siblings import run_sibling, run_stage
 from stages.config.prior import TextForm
 from stages.markdown import markdown_table
@@ -16,7 +15,6 @@ from stages.markdown import markdown_table
 FORMS = get_args(TextForm)
 SHARED = ("blip", "vqvae", "codes", "diffusion")
 LEVELS = ("top", "bottom")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(options: list[str]) -> int:
@@ -24,8 +22,7 @@ def main(options: list[str]) -> int:
     figures = compare(options)
     print("bits per code on held-out pictures (val), and learnt weights, by what the prior reads of a caption:\n")
     print(table(figures))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "text.json").write_text(json.dumps(figures, indent=2) + "\n")
+    keep_results("text", figures)
     return 0
 
 

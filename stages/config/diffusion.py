@@ -109,6 +109,11 @@ class DiffusionConfig:
                 f"pipelines take less for 1), got {self.sampling.guidance_scale}"
             )
 
+    @property
+    def pictures_seen(self) -> int:
+        """Training pictures that all steps together take, repeats counted."""
+        return self.max_steps * self.batch_size
+
     def fingerprint(self) -> dict[str, Any]:
         """What the published weights depend on: all but how pictures are made with them."""
         section = dataclasses.asdict(self)

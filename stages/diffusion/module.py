@@ -4,13 +4,12 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
-from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from stages.config.diffusion import DiffusionConfig
 from stages.diffusion.network import training_scheduler
+from stages.diffusion.objective import denoising_losses
 from stages.training import adamw_cosine
 
 
@@ -33,7 +32,7 @@ def drop_captions(text: Tensor, mask: Tensor, kept: Tensor) -> tuple[Tensor, Ten
 
 
 class DiffusionModule(pl.LightningModule):
-    """Denoising loss at random timesteps (arXiv:2006.11239, Eq. 14), weighted by min(SNR, gamma) (arXiv:2303.09556)."""
+    """`denoising_losses` at random timesteps, given the caption or, for guidance, none."""
 
     def __init__(self, network: UNet2DConditionModel, config: DiffusionConfig) -> None:
         super().__init__()
@@ -44,35 +43,35 @@ class DiffusionModule(pl.LightningModule):
     def training_step(self, batch: NoisingBatch, batch_idx: int) -> Tensor:
         kept = torch.rand(len(batch.x_0), device=batch.x_0.device) >= self.config.caption_dropout
         t = torch.randint(0, self.config.train_timesteps, (len(batch.x_0),), device=batch.x_0.device)
-        loss = self._step(batch, kept, t, torch.randn_like(batch.x_0))
+        loss = self._losses(batch, kept, t, torch.randn_like(batch.x_0)).mean()
         self.log("train/loss", loss.detach())
         return loss
 
     def validation_step(self, batch: NoisingBatch, batch_idx: int) -> None:
-        size = len(batch.x_0)
-        generator = torch.Generator().manual_seed(batch_idx)  # the same noise at each validation
-        t = (torch.arange(size) * self.config.train_timesteps // size).to(batch.x_0.device)
-        eps = torch.randn(batch.x_0.shape, generator=generator).to(batch.x_0.device)
-        everyone = torch.ones(size, dtype=torch.bool, device=batch.x_0.device)
-        shuffled = batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0))
-        self.log("val/loss", self._step(batch, everyone, t, eps), batch_size=size)
-        self.log("val/loss_shuffled", self._step(shuffled, everyone, t, eps), batch_size=size)
+        with_true, with_others = self.held_out_losses(batch, batch_idx)
+        self.log("val/loss", with_true.mean(), batch_size=len(batch.x_0))
+        self.log("val/loss_shuffled", with_others.mean(), batch_size=len(batch.x_0))
 
-    def _step(self, batch: NoisingBatch, kept: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    @torch.no_grad()
+    def held_out_losses(self, batch: NoisingBatch, number: int) -> tuple[Tensor, Tensor]:
+        """Losses (B,) with true captions and with others' at evenly spaced timesteps.
+
+        Args:
+            number: of the batch; its noise is the same at each validation.
+        """
+        size, device = len(batch.x_0), batch.x_0.device
+        t = (torch.arange(size) * self.config.train_timesteps // size).to(device)
+        eps = torch.randn(batch.x_0.shape, generator=torch.Generator().manual_seed(number)).to(device)
+        everyone = torch.ones(size, dtype=torch.bool, device=device)
+        shuffled = batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0))
+        return self._losses(batch, everyone, t, eps), self._losses(shuffled, everyone, t, eps)
+
+    def _losses(self, batch: NoisingBatch, kept: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """(B,), with the captions where kept (B,) is True."""
         text, mask = drop_captions(batch.text, batch.text_mask, kept)
         x_t = self.scheduler.add_noise(batch.x_0, eps, t).contiguous(memory_format=torch.channels_last)
         predicted = self.network(x_t, t, encoder_hidden_states=text, encoder_attention_mask=mask).sample
-        is_v = self.config.prediction_type == "v_prediction"
-        target = self.scheduler.get_velocity(batch.x_0, eps, t) if is_v else eps
-        squared = F.mse_loss(predicted, target, reduction="none").mean(dim=(1, 2, 3))  # (B,)
-        return (squared * self._weight(t, is_v)).mean()
-
-    def _weight(self, t: Tensor, is_v: bool) -> Tensor:
-        if self.config.min_snr_gamma == 0:
-            return torch.ones(len(t), device=t.device)
-        snr = compute_snr(self.scheduler, t)
-        weight: Tensor = snr.clamp(max=self.config.min_snr_gamma) / (snr + 1 if is_v else snr)
-        return weight
+        return denoising_losses(predicted, batch.x_0, eps, t, self.scheduler, self.config.min_snr_gamma)
 
     def configure_optimizers(self) -> Any:
         return adamw_cosine(self, self.config.lr, self.config.weight_decay, 50, self.config.max_steps)

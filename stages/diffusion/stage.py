@@ -12,7 +12,6 @@ from diffusers.utils import logging as diffusers_logging
 from stages.blip import Features, load_features
 from stages.codes import CodeStore
 from stages.config import RunConfig
-from stages.config.diffusion import DiffusionConfig
 from stages.data import load_dataset
 from stages.diffusion.module import DiffusionModule
 from stages.diffusion.network import build_unet
@@ -60,7 +59,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     )
     with workspace.publish("diffusion") as output:
         save(module, material.space, output)
-        output.figures |= {"parameters": parameter_count(unet), "pictures_seen": pictures_seen(section)}
+        output.figures |= {"parameters": parameter_count(unet), "pictures_seen": section.pictures_seen}
         output.figures |= measure(module, material.val)
     log.info(
         "diffusion: val loss %.4f, with shuffled captions %.4f",
@@ -83,11 +82,6 @@ def collect_pixels(workspace: Workspace, features: Features) -> Material:
     dataset = load_dataset(workspace.require("data"))
     train, val = (pixel_pairs(dataset, split, features) for split in ("train", "val"))
     return Material(PixelSpace(dataset.image_size), train, val)
-
-
-def pictures_seen(section: DiffusionConfig) -> int:
-    """Training pictures that all steps together take, repeats counted."""
-    return section.max_steps * section.batch_size
 
 
 def save(module: DiffusionModule, space: Space, output: Output) -> None:
@@ -123,16 +117,10 @@ def _quiet() -> Iterator[None]:
         diffusers_logging.set_verbosity(verbosity)
 
 
-@torch.no_grad()
 def measure(module: DiffusionModule, pairs: Pairs) -> dict[str, float]:
     """Held-out denoising loss with true and with shuffled captions, over the same noise."""
     totals = {"val_loss": 0.0, "val_loss_shuffled": 0.0}
     for number, batch in enumerate(Sweep(pairs.batch, len(pairs), 100, mixed=True)):
-        size = len(batch.x_0)
-        eps = torch.randn(batch.x_0.shape, generator=torch.Generator().manual_seed(number))
-        t = torch.arange(size) * module.config.train_timesteps // size
-        shuffled = batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0))
-        kept = torch.ones(size, dtype=torch.bool)
-        totals["val_loss"] += float(module._step(batch, kept, t, eps)) * size
-        totals["val_loss_shuffled"] += float(module._step(shuffled, kept, t, eps)) * size
+        for name, losses in zip(totals, module.held_out_losses(batch, number), strict=True):
+            totals[name] += float(losses.sum())
     return {name: total / len(pairs) for name, total in totals.items()}

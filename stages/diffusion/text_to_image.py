@@ -153,6 +153,11 @@ def load_rival(workspace: Workspace, run: str) -> DiffusionTextToImage:
     Raises:
         StageError: it is not there, or was trained on others.
     """
+    return _open(workspace, require_rival(workspace, run))
+
+
+def require_rival(workspace: Workspace, run: str) -> Path:
+    """Where `load_rival` finds it, which raises likewise; nothing is read but manifests."""
     other = workspace.beside(run)
     inputs = other.manifest("diffusion")["inputs"]
     for stage in ("blip", "vqvae", "codes"):
@@ -161,7 +166,7 @@ def load_rival(workspace: Workspace, run: str) -> DiffusionTextToImage:
                 f"{other.directory('diffusion')} was made from another '{stage}' than that of run "
                 f"'{workspace.config.run}': compare runs that share it (make compare-diffusion makes such)"
             )
-    return _open(workspace, other.directory("diffusion"))
+    return other.directory("diffusion")
 
 
 def _open(workspace: Workspace, directory: Path) -> DiffusionTextToImage:

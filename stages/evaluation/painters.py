@@ -52,6 +52,15 @@ def paint_with_rival(workspace: Workspace, run: str, prompts: Prompts, seed: int
     return _painted(load_rival(workspace, run), prompts, seed)
 
 
+def require_rivals(workspace: Workspace) -> None:
+    """Nothing, where `paint_with_rival` finds every one of `evaluation.rivals`; otherwise raises as that does."""
+    if workspace.config.evaluation.rivals:
+        from stages.diffusion import require_rival
+
+        for run in workspace.config.evaluation.rivals:
+            require_rival(workspace, run)
+
+
 def prior_at(workspace: Workspace, prompts: Prompts, seed: int) -> Callable[[float, float], Draw]:
     """The prior for a guidance scale and a temperature of the top level, in place of the config's.
 

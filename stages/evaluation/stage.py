@@ -31,6 +31,7 @@ from stages.evaluation.gallery import Gallery, open_galleries
 from stages.evaluation.headlines import log_scores, manifest_figures
 from stages.evaluation.judge import Judge, save_judge
 from stages.evaluation.judging import judge_figures, train_judge
+from stages.evaluation.painters import require_rivals
 from stages.evaluation.paired import paired_differences
 from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
 from stages.evaluation.realism import add_realism, choose_reference
@@ -50,10 +51,11 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     """Draws with every system, scores, and publishes `metrics.json`, the pictures and the judge.
 
     Raises:
-        StageError: an input is not there, or `evaluation.split` is not.
+        StageError: an input or one of `evaluation.rivals` is not there, or `evaluation.split` is not.
     """
     for needed in ("data", "blip", "vqvae", "codes"):
         workspace.require(needed)
+    require_rivals(workspace)
     dataset = load_dataset(workspace.require("data"))
     prompts = choose_prompts(dataset.split(config.evaluation.split), config.evaluation.max_prompts, config.seed)
     seen = count_seen(prompts, dataset)

@@ -5,11 +5,12 @@ import numpy as np
 from stages.data import PreparedSet, pictures_at_once
 from stages.evaluation.drawing import Draw
 from stages.evaluation.prompts import Prompts
+from stages.metrics.nearest import nearest_rows
 from stages.workspace import Workspace
 
 TRAIN = "train"
-_DIGITS = 6  # equal captions that BLIP read in other batches differ further behind the point
-_AT_ONCE = 64  # prompts
+_DIGITS = 5  # equal captions that BLIP read in other batches differ further behind the point
+_AT_ONCE = 4096  # captions
 
 
 def copy_nearest(workspace: Workspace, dataset: PreparedSet, prompts: Prompts) -> Draw:
@@ -22,7 +23,7 @@ def copy_nearest(workspace: Workspace, dataset: PreparedSet, prompts: Prompts) -
 
     embeddings = load_features(workspace.require("blip")).text_pooled
     train = dataset.split(TRAIN)
-    nearest = nearest_rows(embeddings[prompts.record_rows], embeddings[train.record_rows])
+    nearest = nearest_captions(embeddings[prompts.record_rows], embeddings[train.record_rows])
     return _copied(dataset, train.image_rows[nearest])
 
 
@@ -38,13 +39,13 @@ def show_mean(dataset: PreparedSet) -> Draw:
     return lambda first, last: np.repeat(mean[None], last - first, axis=0)
 
 
-def nearest_rows(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
+def nearest_captions(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Which of the known embeddings (R,P) is nearest to each wanted one (n,P): (n,) int64; of ties the lowest.
 
-    All have unit norm, so that the cosine is the product.
+    All have unit norm, so that the nearest by Euclidean distance is that by cosine.
     """
-    parts = (wanted[start : start + _AT_ONCE] @ known.T for start in range(0, len(wanted), _AT_ONCE))  # (<=64,R) each
-    return np.concatenate([cosine.round(_DIGITS).argmax(axis=1) for cosine in parts])
+    parts = (known[start : start + _AT_ONCE].round(_DIGITS) for start in range(0, len(known), _AT_ONCE))
+    return nearest_rows(wanted.round(_DIGITS), parts).rows
 
 
 def mean_picture(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -33,6 +33,9 @@ from stages.report.summary import bits_per_code, headline_metric, summarise
 from stages.report.table import Table, list_table, markdown
 from stages.report.templates import render
 
+PLACED = {"prompts", "paired", "seeds", "budgets", "vqvae", "prior", "blip", "judge", "sweep", "copying", "confusion"}
+"""Sections of `metrics.json` that have a place of their own on the page."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -103,20 +106,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
     evaluation = facts.evaluation
     example, sentence = worked_example()
     grid = picture_grid(facts.pictures, config.prompts, config.picture_size)
-    known = (
-        "prompts",
-        "paired",
-        "seeds",
-        "budgets",
-        "vqvae",
-        "prior",
-        "blip",
-        "judge",
-        "sweep",
-        "copying",
-        "confusion",
-    )
-    others = {name: metrics for name, metrics in evaluation.sections.items() if name not in known and metrics}
+    others = {name: metrics for name, metrics in evaluation.sections.items() if name not in PLACED and metrics}
     return Page(
         title=f"Caption to picture: {facts.run}",
         subtitle=_subtitle(facts),

@@ -6,20 +6,25 @@ import torch
 from stages.config.diffusion import DiffusionConfig
 from stages.diffusion.module import DiffusionModule, NoisingBatch, drop_captions
 from stages.diffusion.network import SCHEDULERS, build_unet, sampling_scheduler, training_scheduler
+from stages.diffusion.objective import denoising_losses, min_snr_weight
 
 SMALL = DiffusionConfig(channels=[32, 32], heads=2)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_a_perfect_prediction_has_no_loss_and_weights_are_min_snr(kind: str) -> None:
-    config = DiffusionConfig(channels=[32, 32], heads=2, prediction_type=kind)  # type: ignore[arg-type]
-    module = DiffusionModule(build_unet(config, 4, 8, 12), config)
-    chain = training_scheduler(config)
+    chain = training_scheduler(DiffusionConfig(prediction_type=kind))  # type: ignore[arg-type]
     t = torch.tensor([0, 300, 999])
     alphas = chain.alphas_cumprod[t].double()
     snr = alphas / (1 - alphas)
     expected = snr.clamp(max=5) / (snr + 1 if kind == "v_prediction" else snr)
-    torch.testing.assert_close(module._weight(t, kind == "v_prediction").double(), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(min_snr_weight(chain, t, 5.0).double(), expected, atol=1e-4, rtol=1e-3)
+    x_0, eps = torch.randn(2, 3, 4, 8, 8)
+    a, s = (weight.float()[:, None, None, None] for weight in (alphas.sqrt(), (1 - alphas).sqrt()))
+    perfect = eps if kind == "epsilon" else a * eps - s * x_0
+    assert denoising_losses(perfect, x_0, eps, t, chain, 5.0).max() < 1e-10
+    off = denoising_losses(perfect + 0.5, x_0, eps, t, chain, 5.0)
+    torch.testing.assert_close(off.double(), 0.25 * expected, atol=1e-4, rtol=1e-3)
 
 
 def test_dropped_captions_are_all_alike() -> None:
@@ -56,13 +61,13 @@ def test_it_learns_and_listens() -> None:
     optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
     t, eps = torch.arange(32) * 31, torch.randn(x_0.shape, generator=torch.Generator().manual_seed(2))
     everyone = torch.ones(32, dtype=torch.bool)
-    before = module._step(batch, everyone, t, eps).item()
+    before = module._losses(batch, everyone, t, eps).mean().item()
     for _ in range(60):
         optimizer.zero_grad()
-        module._step(batch, everyone, torch.randint(0, 1000, (32,)), torch.randn_like(x_0)).backward()
+        module._losses(batch, everyone, torch.randint(0, 1000, (32,)), torch.randn_like(x_0)).mean().backward()
         optimizer.step()
-    after = module._step(batch, everyone, t, eps).item()
-    other = module._step(batch._replace(text=text.roll(1, 0)), everyone, t, eps).item()
+    after = module._losses(batch, everyone, t, eps).mean().item()
+    other = module._losses(batch._replace(text=text.roll(1, 0)), everyone, t, eps).mean().item()
     assert after < 0.5 * before
     assert other > 1.5 * after
 

@@ -10,6 +10,7 @@ from benchmarks.budgets import budgets, compare, table
 from stages.__main__ import main, parse_config
 from stages.diffusion import load_rival
 from stages.errors import StageError
+from stages.evaluation import stage as evaluation
 from stages.workspace import Workspace
 
 FEW = ["--evaluation.max_prompts", "4", "--evaluation.max_captions", "2", "--evaluation.max_compositions", "0"]
@@ -51,8 +52,9 @@ def test_time_is_shared_out_by_the_seconds_of_a_step(options: list[str]) -> None
     assert budgets(own)["same-seconds"] == 2 * own.config.diffusion.max_steps
 
 
-def test_a_rival_on_other_codes_is_refused(options: list[str], tmp_path: Path) -> None:
-    assert main(["diffusion", *options, "--run", "tiny", "--seed", "0"]) == 0
+def test_a_rival_on_other_codes_is_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = Workspace(parse_config("diffusion", options))
     shutil.copytree(own.root, own.root.parent / "elsewhere")
     path = own.root.parent / "elsewhere" / "diffusion" / "manifest.json"
@@ -63,3 +65,6 @@ def test_a_rival_on_other_codes_is_refused(options: list[str], tmp_path: Path) -
         load_rival(own, "elsewhere")
     with pytest.raises(StageError, match="has not been run"):
         load_rival(own, "nowhere")
+    monkeypatch.setattr(evaluation, "train_judge", lambda *_: pytest.fail("minutes of work come first"))
+    assert main(["evaluation", *options, *FEW, "--evaluation.rivals", '["nowhere"]']) == 2
+    assert "nowhere" in capsys.readouterr().err

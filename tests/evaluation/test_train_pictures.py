@@ -8,7 +8,7 @@ import pytest
 from stages.__main__ import parse_config
 from stages.data import PreparedSet, load_dataset
 from stages.evaluation.prompts import choose_prompts
-from stages.evaluation.train_pictures import copy_at_random, copy_nearest, mean_picture, nearest_rows, show_mean
+from stages.evaluation.train_pictures import copy_at_random, copy_nearest, mean_picture, nearest_captions, show_mean
 from stages.workspace import Workspace
 
 
@@ -19,12 +19,12 @@ def train_bytes(dataset: PreparedSet) -> set[bytes]:
 def test_the_nearest_by_cosine_is_taken_and_of_ties_the_first() -> None:
     known = np.eye(3, dtype=np.float32)[[2, 0, 1, 0, 1]]
     wanted = np.array([[0.8, 0.6, 0], [0.6, 0.8, 0], [0, 0, 1]], dtype=np.float32)
-    assert nearest_rows(wanted, known).tolist() == [1, 2, 0]
+    assert nearest_captions(wanted, known).tolist() == [1, 2, 0]
     rounded = known.copy()
     rounded[3, 0] += 1e-7  # the same caption, read in another batch
-    assert nearest_rows(wanted, rounded).tolist() == [1, 2, 0]
+    assert nearest_captions(wanted, rounded).tolist() == [1, 2, 0]
     many = np.tile(wanted, (50, 1))  # more than are taken at a time
-    assert nearest_rows(many, known).tolist() == [1, 2, 0] * 50
+    assert nearest_captions(many, known).tolist() == [1, 2, 0] * 50
 
 
 def test_retrieval_copies_the_picture_of_the_nearest_train_caption(tiny_run: Path) -> None:

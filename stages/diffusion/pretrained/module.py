@@ -5,12 +5,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from diffusers import StableDiffusionPipeline
-from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from stages.config.diffusion import DiffusionConfig
+from stages.diffusion.objective import denoising_losses
 from stages.diffusion.pretrained.pairs import TuningBatch, caption_ids
 from stages.diffusion.pretrained.pipeline import training_chain
 from stages.training import adamw_cosine
@@ -33,7 +32,6 @@ class TuningModule(pl.LightningModule):
         self.unet, self.text_encoder, self.config = pipeline.unet, pipeline.text_encoder, config
         self.scheduler = training_chain(pipeline)
         self.timesteps: int = self.scheduler.config.num_train_timesteps
-        self.predicts_v = self.scheduler.config.prediction_type == "v_prediction"
         self.register_buffer("no_caption", caption_ids(pipeline, [""])[0])  # (L,) int64
         self.trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
 
@@ -51,7 +49,8 @@ class TuningModule(pl.LightningModule):
         if set(state_dict) != set(self.trained):
             differing = sorted(set(state_dict) ^ set(self.trained))
             raise RuntimeError(f"these weights are of other low-rank updates: {', '.join(differing[:3])}, ...")
-        return super().load_state_dict(state_dict, strict=False, assign=assign)
+        whole = {**super().state_dict(), **state_dict}  # what is frozen is left as it is
+        return super().load_state_dict(whole, strict=strict, assign=assign)
 
     def training_step(self, batch: TuningBatch, batch_idx: int) -> Tensor:
         size, device = len(batch.mean), batch.mean.device
@@ -82,19 +81,7 @@ class TuningModule(pl.LightningModule):
             text = self.text_encoder(input_ids)[0]  # (B,L,E)
         x_t = self.scheduler.add_noise(x_0, eps, t)
         predicted = self.unet(x_t, t, encoder_hidden_states=text).sample
-        target = self.scheduler.get_velocity(x_0, eps, t) if self.predicts_v else eps
-        squared = F.mse_loss(predicted.float(), target, reduction="none").mean(dim=(1, 2, 3))
-        return squared * self.loss_weight(t)
-
-    def loss_weight(self, t: Tensor) -> Tensor:
-        """Weights (B,) of the losses at timesteps (B,): min(SNR, gamma) of x_0's error, in terms of eps or v."""
-        gamma = self.config.min_snr_gamma
-        if gamma == 0:
-            return torch.ones(len(t), device=t.device)
-        snr: Tensor = compute_snr(self.scheduler, t)
-        if self.predicts_v:
-            return snr.clamp(max=gamma) / (snr + 1)
-        return (gamma / snr).clamp(max=1)  # = min(SNR, gamma) / SNR, also where the chain ends in pure noise
+        return denoising_losses(predicted, x_0, eps, t, self.scheduler, self.config.min_snr_gamma)
 
     def configure_optimizers(self) -> Any:
         return adamw_cosine(self, self.config.lr, self.config.weight_decay, WARMUP_STEPS, self.config.max_steps)

@@ -87,7 +87,7 @@ def _describe(module: TuningModule, checkpoint: Checkpoint, base: Base) -> dict[
     return {
         "parameters": sum(parameter.numel() for parameter in module.unet.parameters()),
         "trained_parameters": parameter_count(module),
-        "pictures_seen": module.config.max_steps * module.config.batch_size,
+        "pictures_seen": module.config.pictures_seen,
         "picture_side": base.picture_side,
         "checkpoint": checkpoint.name,
         "checkpoint_revision": checkpoint.revision,

@@ -75,7 +75,7 @@ def build_page(runs: Sequence[Run], config: ReportConfig) -> ComparePage:
         grid_remark=_grid_remark(runs, len(rows)),
         curves=curves,
         curves_remark=curves_remark,
-        colours=[(run.name, colour) for run, colour in zip(runs, COLOURS, strict=False)],
+        colours=[(run.name, colour) for run, colour in zip(runs, COLOURS[: len(runs)], strict=True)],
     )
 
 

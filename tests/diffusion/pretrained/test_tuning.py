@@ -1,6 +1,5 @@
 """A checkpoint learns: the loss is the one it says, only the updates change, and stopping and going on is one fit."""
 
-import dataclasses
 import os
 import signal
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from stages.config.diffusion import DiffusionConfig
 from stages.data import PreparedSet, to_tensor
+from stages.diffusion.objective import min_snr_weight
 from stages.diffusion.pretrained.checkpoint import find_checkpoint
 from stages.diffusion.pretrained.module import TuningModule
 from stages.diffusion.pretrained.pairs import TuningBatch, TuningPairs, caption_ids, keep_latents
@@ -118,8 +118,7 @@ def test_the_loss_is_of_what_the_checkpoint_predicts_and_weighted_by_min_snr(
     snr = alphas / (1 - alphas)
     weight = snr.clamp(max=5) / (snr if kind == "eps" else snr + 1)
     torch.testing.assert_close(losses, (predicted - target).square().mean((1, 2, 3)) * weight, rtol=1e-4, atol=1e-6)
-    module.config = dataclasses.replace(CONFIG, min_snr_gamma=0)
-    assert module.loss_weight(t).tolist() == [1, 1, 1]
+    assert min_snr_weight(module.scheduler, t, 0).tolist() == [1, 1, 1]
 
 
 def test_weights_are_finite_where_the_chain_ends_in_pure_noise(
@@ -129,7 +128,7 @@ def test_weights_are_finite_where_the_chain_ends_in_pure_noise(
         (tmp_path / str(number)).mkdir()
         module, _ = make(folder, dataset, tmp_path / str(number))
         module.scheduler.alphas_cumprod[-1] = 0
-        assert module.loss_weight(torch.tensor([999])).tolist() == [1 - number]
+        assert min_snr_weight(module.scheduler, torch.tensor([999]), 5).tolist() == [1 - number]
 
 
 def test_held_out_losses_do_not_depend_on_batches(checkpoint: Path, dataset: PreparedSet, tmp_path: Path) -> None:
