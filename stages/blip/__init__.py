@@ -2,5 +2,6 @@
 
 from stages.blip.blip import Blip, TextFeatures, load_blip
 from stages.blip.features import Features, load_features
+from stages.blip.table import published_table
 
-__all__ = ["Blip", "Features", "TextFeatures", "load_blip", "load_features"]
+__all__ = ["Blip", "Features", "TextFeatures", "load_blip", "load_features", "published_table"]

@@ -29,6 +29,7 @@ _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
 }
 _AREAS = {"roc_auc": roc_auc, "average_precision": average_precision}
 _CAPTIONED = "BLIP's greedy captions of real test pictures against their own captions, one reference each"
+_PUBLISHED = f"as published: related pairs only, {_SCORES['itm']} > 50 %; precision is 1 by construction"
 NO_TEST = "there are no test pairs"
 NO_VAL = "there are no val pairs to choose the threshold on"
 
@@ -190,19 +191,34 @@ def _retrieval_rows(test: PairScores | None, resampling: Resampling) -> Table:
 
 
 def _published_rows(test: PairScores | None, resampling: Resampling) -> Table:
-    """The protocol of the published table: no unrelated pair in it, so that precision is 1 by construction."""
-    protocol = f"as published: related pairs only, {_SCORES['itm']} > 50 %; precision is 1 by construction"
     if test is None:
-        return {f"published_{name}": Metric.unavailable(NO_TEST, protocol) for name in Classification._fields}
-    table: Table = {}
-    for place, name in enumerate(Classification._fields):
-        table[f"published_{name}"] = _of_samples(
-            test.related["itm"],
+        return {f"published_{name}": Metric.unavailable(NO_TEST, _PUBLISHED) for name in Classification._fields}
+    table = published_table(test.related["itm"], resampling)
+    return {f"published_{name}": table[name] for name in Classification._fields}
+
+
+def published_table(related: np.ndarray, resampling: Resampling) -> Table:
+    """The published table's protocol: no unrelated pair in it, so that precision is 1 by construction.
+
+    `accuracy`, `precision`, `recall`, `f1`, and `similarity_` with `mean`, `median` and `std`.
+
+    Args:
+        related: (n,) matching probabilities of pairs that belong together.
+    """
+    decisions = {
+        name: _of_samples(
+            related,
             lambda scores, place=place: classification(scores, np.zeros(0), 0.5)[place],  # type: ignore[misc]
-            protocol,
+            _PUBLISHED,
             resampling,
         )
-    return table
+        for place, name in enumerate(Classification._fields)
+    }
+    protocol = f"{_SCORES['itm']} of related pairs"
+    return decisions | {
+        f"similarity_{name}": _of_samples(related, statistic, f"{protocol}, {name}", resampling)
+        for name, statistic in _STATISTICS.items()
+    }
 
 
 def _of_samples(

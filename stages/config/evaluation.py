@@ -71,6 +71,9 @@ class EvaluationConfig:
     """Real pictures a step."""
     judge_lr: float = 6e-3
     """Peak learning rate of the judge's AdamW."""
+    published_prompts: int = 200
+    """Pairs of train that are scored as the publication has it, of whose 200 test pairs 196 show a picture of train;
+    for the report's reproduction table alone. 0: none."""
     rivals: list[str] = field(default_factory=list)
     """Other runs whose diffusion baselines, trained on this run's codes, are scored beside its own under "Budgets";
     `make compare-diffusion` fills it."""
@@ -81,7 +84,7 @@ class EvaluationConfig:
         for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"evaluation.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("max_compositions", "seed_offset", "judge_examples", "diversity_prompts"):
+        for name in ("max_compositions", "seed_offset", "judge_examples", "diversity_prompts", "published_prompts"):
             if getattr(self, name) < 0:
                 raise ValueError(f"evaluation.{name} must not be negative, got {getattr(self, name)}")
         if self.diversity_pictures < 2:

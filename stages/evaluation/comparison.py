@@ -1,6 +1,7 @@
 """Every system drawn for the same prompts and scored alike."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ class Comparison:
         self.drawing_seed = config.seed + config.evaluation.seed_offset
         self.scratch = workspace.scratch("evaluation") / "pictures"
         self.systems = systems_of(workspace, dataset, self.drawing_seed)
+
+    def systems_named(self, names: Collection[str]) -> list[System]:
+        """Those of the systems, in their own order."""
+        return [system for system in self.systems if system.name in names]
 
     def score_systems(self, prompts: Prompts, folder: Path) -> Scores:
         """Every metric of every system; pictures, prompts and BLIP's captions of the pictures go into `folder`."""
@@ -82,10 +87,16 @@ class Comparison:
         Raises:
             StageError: it is not there.
         """
-        drawn = self._draw(system, prompts, system.name)
-        if isinstance(drawn, str):
-            raise StageError(drawn)
+        drawn = self._require(system, prompts)
         return score(self._case(drawn.pictures, prompts, system.name), self.instruments) | _seconds(drawn, "")
+
+    def show_other(self, system: System, prompts: Prompts) -> Case:
+        """A system's pictures of other prompts than those compared, with what is needed to score them.
+
+        Raises:
+            StageError: it is not there.
+        """
+        return self._case(self._require(system, prompts).pictures, prompts, system.name)
 
     def score_seed(self, prompts: Prompts, seed: int) -> Scores:
         """Every metric of the systems that paint, with another seed; of those that are there."""
@@ -103,6 +114,12 @@ class Comparison:
         folder.mkdir(parents=True)
         write_json(folder / "records.json", prompts.to_json(self.drawing_seed, others))
         return others
+
+    def _require(self, system: System, prompts: Prompts) -> Drawn:
+        drawn = self._draw(system, prompts, system.name)
+        if isinstance(drawn, str):
+            raise StageError(drawn)
+        return drawn
 
     def _draw(self, system: System, prompts: Prompts, name: str) -> Drawn | str:
         """The pictures of a system; the reason in words if it is not there."""

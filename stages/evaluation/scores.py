@@ -26,7 +26,7 @@ from stages.metrics import (
 from stages.metrics.perceptual import Perceptual, lpips_distance
 from stages.metrics.retrieval import CANDIDATES, r_precision
 
-_AGAINST = "BLIP's greedy captions of the pictures against the prompts, one reference each"
+CAPTIONED = "BLIP's greedy captions of the pictures against the prompts, one reference each"
 _PAIRED = "8-bit pictures in [-1,1], each against the real picture of its prompt"
 _JUDGED = "read by a judge trained on real pictures only; attributes of the prompt's own picture"
 NO_ATTRIBUTES = "the data set has no true attributes"
@@ -103,7 +103,7 @@ def score(case: Case, instruments: Instruments) -> dict[str, Metric]:
     thesaurus, resampling = instruments.thesaurus, instruments.resampling
     return {
         **attribute_scores(case.pictures, case.labels, instruments),
-        **caption_scores(case.prompts[: len(case.captions)], case.captions, thesaurus, resampling, _AGAINST),
+        **caption_scores(case.prompts[: len(case.captions)], case.captions, thesaurus, resampling, CAPTIONED),
         **matching_scores(case, instruments),
         **retrieval_scores(case, instruments),
         **pixel_scores(case, instruments),
@@ -165,16 +165,28 @@ def _scene_scores(counts: np.ndarray, labels: np.ndarray, judge: Judge, resampli
 
 def matching_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
     """`itm_probability` and `itc_cosine` of pictures and prompts."""
-    itm, itc = [], []
-    for part in parts(len(case.pictures), instruments.batch_size):
-        image, texts = to_tensor(case.pictures[part]), case.prompts[part]
-        itm.append(matching.itm_probability(instruments.blip, image, texts))
-        itc.append(matching.itc_cosine(instruments.blip, image, texts))
+    itm = matching_probabilities(case.pictures, case.prompts, instruments)
+    itc = np.concatenate(
+        [
+            matching.itc_cosine(instruments.blip, to_tensor(case.pictures[part]), case.prompts[part])
+            for part in parts(len(case.pictures), instruments.batch_size)
+        ]
+    )
     by = "of picture and prompt by the run's own BLIP"
     return {
-        "itm_probability": mean_metric(np.concatenate(itm), f"mean matching probability {by}", instruments.resampling),
-        "itc_cosine": mean_metric(np.concatenate(itc), f"mean cosine of the embeddings {by}", instruments.resampling),
+        "itm_probability": mean_metric(itm, f"mean matching probability {by}", instruments.resampling),
+        "itc_cosine": mean_metric(itc, f"mean cosine of the embeddings {by}", instruments.resampling),
     }
+
+
+def matching_probabilities(pictures: np.ndarray, captions: list[str], instruments: Instruments) -> np.ndarray:
+    """BLIP's matching probabilities (n,) in [0,1] of pictures (n,H,W,3) uint8 and captions."""
+    return np.concatenate(
+        [
+            matching.itm_probability(instruments.blip, to_tensor(pictures[part]), captions[part])
+            for part in parts(len(pictures), instruments.batch_size)
+        ]
+    )
 
 
 def retrieval_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:

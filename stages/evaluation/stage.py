@@ -7,6 +7,7 @@ paired      other system -> headline metric -> the prior's figure minus the othe
 seeds       painting system -> headline metric -> `mean`, `standard_deviation`, `values` by seed; or a `reason`
 budgets     painting system -> weights, pictures seen and seconds of training, and headline metrics; rivals too
 vqvae, blip, prior  what those stages measured
+published   `prior`, `reconstruction` and `blip` -> metric -> figure by the publication's protocol; or a `reason`
 copying     `threshold_blip`, `threshold_pixels`: nearer to a train picture than that counts as copied
 confusion   painting system -> attribute -> `asked`, `shown` and `counts`; or a `reason`
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
@@ -34,6 +35,7 @@ from stages.evaluation.judging import judge_figures, train_judge
 from stages.evaluation.painters import require_rivals
 from stages.evaluation.paired import paired_differences
 from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
+from stages.evaluation.published import published_section
 from stages.evaluation.realism import add_realism, choose_reference
 from stages.evaluation.scores import Instruments, pool_captions
 from stages.evaluation.sections import blip_section, prior_section, vqvae_section
@@ -80,6 +82,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "vqvae": vqvae_section(workspace),
             "blip": blip_section(workspace),
             "prior": prior_section(workspace),
+            "published": published_section(comparison),
             **beside,
             "sweep": sweep_section(config, workspace, dataset, instruments),
             "judge": judge_figures(judge, dataset, config.evaluation.split, instruments.resampling),

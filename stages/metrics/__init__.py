@@ -11,7 +11,7 @@ from stages.metrics.bootstrap import (
     mean_metric,
 )
 from stages.metrics.metric import Interval, Metric, Samples
-from stages.metrics.scores import caption_scores
+from stages.metrics.scores import caption_scores, unsmoothed_bleu
 from stages.metrics.wordnet import Thesaurus, find_thesaurus
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "caption_scores",
     "find_thesaurus",
     "mean_metric",
+    "unsmoothed_bleu",
 ]

@@ -57,15 +57,25 @@ def bleu_of_sums(sums: np.ndarray, order: int) -> np.ndarray:
     return np.where(own > 0, precision * brevity, 0.0)
 
 
-def sentence_bleu_smoothed(references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
-    """Sentence BLEU-4 (n,) in [0,1], no match counted as 0.1 (`method1` of Chen and Cherry 2014)."""
-    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+def sentence_bleu(
+    references: Sequence[str], hypotheses: Sequence[str], order: int, *, smoothed: bool = True
+) -> np.ndarray:
+    """Sentence BLEU (n,) of 1- to `order`-grams, equal weights, in [0,1].
 
-    smoothing = SmoothingFunction().method1
+    Args:
+        smoothed: no match is counted as 0.1 (`method1` of Chen and Cherry 2014).
+    """
+    from nltk.translate import bleu_score
+
+    methods, weights = bleu_score.SmoothingFunction(), (1 / order,) * order
+    smoothing = methods.method1 if smoothed else methods.method0
     pairs = zip(map(tokenize, references), map(tokenize, hypotheses), strict=True)
-    return np.array(
-        [sentence_bleu([reference], own, smoothing_function=smoothing) if own else 0.0 for reference, own in pairs]
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # no n-gram in common is an answer here
+        scores = [
+            bleu_score.sentence_bleu([reference], own, weights, smoothing) if own else 0.0 for reference, own in pairs
+        ]
+    return np.array([score if score > _NOTHING else 0.0 for score in scores])
 
 
 def meteor(references: Sequence[str], hypotheses: Sequence[str], thesaurus: Thesaurus) -> np.ndarray:

@@ -17,7 +17,9 @@ ALL_ALIKE = "all references have the same words, so that no word tells one from 
 def caption_scores(
     references: Sequence[str], hypotheses: Sequence[str], thesaurus: Thesaurus, resampling: Resampling, against: str
 ) -> dict[str, Metric]:
-    """`bleu1` to `bleu4` (corpus), `bleu4_sentence`, `meteor`, `rouge1`, `rouge2`, `rougeL` and `cider`.
+    """BLEU of corpus and sentence, `meteor`, `rouge1`, `rouge2`, `rougeL` and `cider`.
+
+    BLEU is `bleu1` to `bleu4` (corpus) and `bleu1_sentence` to `bleu4_sentence` (smoothed).
 
     Args:
         references: n captions, one of each hypothesis.
@@ -32,10 +34,13 @@ def caption_scores(
             f"captions are scored against as many references, at least one, got {len(hypotheses)} and {len(references)}"
         )
     means = {
-        "bleu4_sentence": (
-            captions.sentence_bleu_smoothed(references, hypotheses),
-            _protocol("mean sentence BLEU-4", "nltk, smoothing method 1", against),
-        ),
+        **{
+            f"bleu{order}_sentence": (
+                captions.sentence_bleu(references, hypotheses, order),
+                _protocol(f"mean sentence BLEU-{order}", f"nltk, {_of_orders(order)}, smoothing method 1", against),
+            )
+            for order in BLEU_ORDERS
+        },
         "meteor": (
             captions.meteor(references, hypotheses, thesaurus),
             _protocol("mean METEOR", f"nltk, alpha 0.9, beta 3, gamma 0.5; {thesaurus.description}", against),
@@ -55,6 +60,19 @@ def caption_scores(
     }
 
 
+def unsmoothed_bleu(
+    references: Sequence[str], hypotheses: Sequence[str], resampling: Resampling, against: str
+) -> Metric:
+    """Mean sentence BLEU-4 as the named function has it by default: 0 without a 4-gram in common."""
+    values = captions.sentence_bleu(references, hypotheses, BLEU_ORDERS[-1], smoothed=False)
+    protocol = _protocol("mean sentence BLEU-4", f"nltk, {_of_orders(BLEU_ORDERS[-1])}, no smoothing", against)
+    return mean_metric(values, protocol, resampling)
+
+
+def _of_orders(order: int) -> str:
+    return f"1- to {order}-grams, equal weights"
+
+
 def _protocol(what: str, how: str, against: str) -> str:
     return f"{what} ({how}; {captions.TOKENISER}); {against}"
 
@@ -70,7 +88,7 @@ def _bleu_scores(
             bootstrap_interval(statistics, partial(captions.bleu_of_sums, order=order), resampling),
             _protocol(
                 f"corpus BLEU-{order}",
-                f"nltk, 1- to {order}-grams, equal weights, no smoothing, shorter than an order: a miss",
+                f"nltk, {_of_orders(order)}, no smoothing, shorter than an order: a miss",
                 against,
             ),
         )

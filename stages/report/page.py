@@ -27,13 +27,16 @@ from stages.report.sections import (
     prior_tables,
     scene_table,
     sweep_tables,
-    systems_table,
+    systems_tables,
 )
 from stages.report.summary import bits_per_code, headline_metric, summarise
 from stages.report.table import Table, list_table, markdown
 from stages.report.templates import render
 
-PLACED = {"prompts", "paired", "seeds", "budgets", "vqvae", "prior", "blip", "judge", "sweep", "copying", "confusion"}
+PLACED = {
+    *("prompts", "paired", "seeds", "budgets", "vqvae", "prior", "published", "blip", "judge", "sweep", "copying"),
+    "confusion",
+}
 """Sections of `metrics.json` that have a place of their own on the page."""
 
 
@@ -64,7 +67,8 @@ class Page:
     tiles: list[Tile]
     grid: list[GridRow]
     grid_systems: list[str]
-    systems: Table
+    systems: list[Table]
+    """The most telling first."""
     compared: Table
     paired: Table
     seeds: Table
@@ -114,7 +118,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         tiles=_tiles(evaluation),
         grid=grid,
         grid_systems=[system_name(system) for system in facts.pictures.systems],
-        systems=systems_table(evaluation),
+        systems=systems_tables(evaluation),
         compared=compared_table(evaluation),
         paired=paired_table(evaluation),
         seeds=seeds_table(evaluation),
@@ -157,7 +161,7 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     blip = [page.blip.decisions] if page.blip.decisions else []
     blip += page.blip.tables
-    tables = [page.systems, page.compared, page.paired, page.budgets, page.seeds, page.attributes, page.scenes]
+    tables = [*page.systems, page.compared, page.paired, page.budgets, page.seeds, page.attributes, page.scenes]
     tables += [page.confused, page.judge, page.copying.table, *blip, page.vqvae, *page.prior, *page.sweep, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []

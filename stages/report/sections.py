@@ -16,6 +16,15 @@ PER_ATTRIBUTE = re.compile(
     r"^(?:per_attribute|attributes?|attribute_accuracy|accuracy)[/.:](?:per_attribute[/.:])?(.+)$"
 )
 PER_SCENE = re.compile(r"^attribute_accuracy_scene/(.+)$")
+FAMILIES = {
+    "Do the pictures show what the prompts say?": re.compile(r"attribute_|itm_|itc_|r_precision"),
+    "BLIP's captions of the pictures, against the prompts": re.compile(r"bleu|meteor|rouge|cider"),
+    "Likeness to the prompt's own picture": re.compile(r"mse|psnr|ssim|lpips"),
+    "The pictures as a set": re.compile(r"(frechet|mmd|precision|recall)_|fid|kid|inception_score|diversity_"),
+    "Time": re.compile(r"seconds_per_picture"),
+}
+"""Tables of systems and metrics, the most telling first, and what belongs into each."""
+OTHER_METRICS = "Other metrics"
 BITS_PER_CODE = re.compile(
     r"(?P<split>val|train)_nll_bits_per_code(?:_(?P<level>top|bottom))?(?:_(?P<told>shuffled|uncaptioned))?"
 )
@@ -58,23 +67,28 @@ LATENT_NAMES = {
 }
 
 
-def systems_table(evaluation: Evaluation) -> Table:
-    """Systems by metrics, but for those with a table of their own; the better painter from text in bold."""
+def systems_tables(evaluation: Evaluation) -> list[Table]:
+    """Systems by metrics, a table for each family of metrics, but for those with a table of their own."""
     rows: dict[str, Kind] = {}
     for metrics in evaluation.systems.values():
         rows |= {path: kind_of(path) for path in metrics if path not in rows and not _has_own_table(path)}
+    families: dict[str, dict[str, Kind]] = {title: {} for title in (*FAMILIES, OTHER_METRICS)}
+    for path, kind in rows.items():
+        families[_family_of(path)][path] = kind
+    return [_systems_table(evaluation, title, family) for title, family in families.items() if family]
+
+
+def _family_of(path: str) -> str:
+    return next((title for title, pattern in FAMILIES.items() if pattern.match(path)), OTHER_METRICS)
+
+
+def _systems_table(evaluation: Evaluation, title: str, rows: dict[str, Kind]) -> Table:
+    """The better painter from text in bold."""
     columns = {system_name(name): metrics for name, metrics in evaluation.systems.items()}
-    table = cross_table("systems", "Systems and metrics", "metric", columns, rows)
-    if not evaluation.systems:
-        return table
+    table = cross_table(f"systems-{next(iter(rows))}", title, "metric", columns, rows)
     for row, (path, kind) in zip(table.rows, rows.items(), strict=True):
         _mark_best(row, list(evaluation.systems), [metrics.get(path) for metrics in evaluation.systems.values()], kind)
     table.groups = role_groups(list(evaluation.systems))
-    table.remark = (
-        "Under each value its 95 % interval and the number n of samples. Bold: the better value among the systems; "
-        "controls say what is earned without painting from the caption, ceilings what the true pictures earn. "
-        "\N{UPWARDS ARROW} higher is better, \N{DOWNWARDS ARROW} lower is better."
-    )
     return table
 
 

@@ -28,8 +28,8 @@ PAIR_ROWS = {
     *(f"published_{name}" for name in ("accuracy", "precision", "recall", "f1")),
 }
 CAPTION_ROWS = {
-    f"caption_{name}"
-    for name in ("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rouge2", "rougeL", "cider")
+    *(f"caption_{name}" for name in ("meteor", "rouge1", "rouge2", "rougeL", "cider")),
+    *(f"caption_bleu{order}{level}" for order in (1, 2, 3, 4) for level in ("", "_sentence")),
 }
 CONFUSIONS = {f"{score}_hard_accuracy/{name}" for score in ("itm", "itc") for name in ("ground", "patch")}
 

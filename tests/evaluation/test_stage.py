@@ -9,7 +9,9 @@ import pytest
 from stages.__main__ import main, parse_config
 from stages.data import load_dataset
 from stages.evaluation import load_judge
+from stages.evaluation.ceilings import reconstruct
 from stages.evaluation.headlines import HEADLINES
+from stages.evaluation.prompts import choose_prompts
 from stages.evaluation.stage import run
 from stages.workspace import Workspace
 from tests.evaluation.schema import violations
@@ -27,6 +29,7 @@ SMALL = [
     ),
     *("--evaluation.max_prompts", "6", "--evaluation.max_captions", "4", "--evaluation.max_compositions", "3"),
     *("--evaluation.batch_size", "4", "--evaluation.bootstrap_repeats", "100"),
+    *("--evaluation.published_prompts", "5"),
 ]
 SYSTEMS = [
     *("prior", "diffusion"),
@@ -35,7 +38,8 @@ SYSTEMS = [
 ]
 NAMES = [
     *("attribute_accuracy", "attribute_worst", "attribute_exact", "attribute_accuracy/subject"),
-    *("bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rouge2", "rougeL", "cider"),
+    *(f"bleu{order}{level}" for order in (1, 2, 3, 4) for level in ("", "_sentence")),
+    *("meteor", "rouge1", "rouge2", "rougeL", "cider"),
     *("mse", "psnr_db", "psnr_db_as_published", "lpips", "itm_probability", "itc_cosine", "seconds_per_picture"),
     *("r_precision", "ssim", "lpips_vgg", "frechet_blip", "mmd_blip", "precision_blip", "recall_blip"),
     *("fid", "kid", "inception_score", "copied_blip", "copied_pixels", "nearest_train_blip", "nearest_train_pixels"),
@@ -120,6 +124,22 @@ def test_the_prior_is_compared_in_pairs_with_the_baseline_and_each_control(metri
 def test_one_seed_is_no_spread(metrics: dict[str, Any]) -> None:
     assert metrics["seeds"] == {"reason": "evaluation.seeds is 1"}
     assert metrics["prompts"] == {"count": 6, "pictures_in_train": 0}
+
+
+def test_the_published_protocol_is_of_pictures_that_were_trained_on(metrics: dict[str, Any], tiny_run: Path) -> None:
+    found = metrics["published"]
+    assert found["prompts"] == 5 and list(found) == ["prompts", "prior", "reconstruction", "blip"]
+    workspace = Workspace(parse_config("evaluation", ["--config", str(tiny_run), *SMALL]))
+    dataset = load_dataset(workspace.directory("data"))
+    prompts = choose_prompts(dataset.split("train"), 5, 0)
+    rebuilt = reconstruct(workspace, dataset, prompts)(0, 5)
+    error = ((rebuilt / 127.5 - dataset.images[prompts.image_rows] / 127.5) ** 2).mean()
+    assert found["reconstruction"]["mse"]["value"] == pytest.approx(error, rel=1e-4)
+    for scores in (found["prior"], found["reconstruction"], found["blip"]):
+        assert all("5 pairs of train" in metric["protocol"] for metric in scores.values())
+    assert found["prior"]["bleu4_sentence_unsmoothed"]["n"] == 4 and found["blip"]["precision"]["n"] == 5
+    assert {"meteor", "rouge1", "rougeL", "lpips"} <= set(found["prior"])
+    assert found["blip"]["accuracy"]["value"] == found["blip"]["recall"]["value"]
 
 
 def test_pictures_are_compared_as_sets_and_with_train(metrics: dict[str, Any], artefact: Path) -> None:

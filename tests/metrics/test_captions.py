@@ -9,7 +9,7 @@ from stages.metrics.captions import (
     bleu_statistics,
     meteor,
     rouge,
-    sentence_bleu_smoothed,
+    sentence_bleu,
     tokenize,
 )
 
@@ -27,7 +27,9 @@ def test_bleu_of_the_published_example_by_hand() -> None:
     assert bleu(REFERENCE, HYPOTHESIS, 2) == pytest.approx(brevity * np.sqrt(2 / 3 * 1 / 2))
     assert bleu(REFERENCE, HYPOTHESIS, 4) == pytest.approx(0, abs=1e-60)  # unsmoothed, no 3-gram in common
     smoothed = brevity * (2 / 3 * 1 / 2 * 0.1 / 1 * 0.1 / 1) ** 0.25
-    assert sentence_bleu_smoothed(REFERENCE, HYPOTHESIS) == pytest.approx([smoothed])
+    assert sentence_bleu(REFERENCE, HYPOTHESIS, 4) == pytest.approx([smoothed])
+    assert sentence_bleu(REFERENCE, HYPOTHESIS, 2) == pytest.approx([brevity * np.sqrt(2 / 3 * 1 / 2)])
+    assert sentence_bleu(REFERENCE, HYPOTHESIS, 4, smoothed=False).tolist() == [0.0]
 
 
 def test_bleu_of_the_example_in_nltk_s_documentation() -> None:
@@ -64,14 +66,18 @@ def test_corpus_bleu_is_sacrebleu_s(order: int) -> None:
     assert bleu(references, hypotheses, order) == pytest.approx(expected, abs=1e-6) and expected > 0.02
 
 
-def test_smoothed_sentence_bleu_is_sacrebleu_s() -> None:
+@pytest.mark.parametrize("smoothed", [True, False])
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_sentence_bleu_is_sacrebleu_s(order: int, smoothed: bool) -> None:
     references, hypotheses = random_texts(shortest=4)
-    theirs = BLEU(tokenize="none", smooth_method="floor", smooth_value=0.1, effective_order=False)
+    method = {"smooth_method": "floor", "smooth_value": 0.1} if smoothed else {"smooth_method": "none"}
+    theirs = BLEU(tokenize="none", effective_order=False, max_ngram_order=order, **method)
     expected = [
         theirs.sentence_score(own, [reference]).score / 100
         for reference, own in zip(references, hypotheses, strict=True)
     ]
-    assert sentence_bleu_smoothed(references, hypotheses) == pytest.approx(expected, abs=1e-6)
+    assert sentence_bleu(references, hypotheses, order, smoothed=smoothed) == pytest.approx(expected, abs=1e-6)
+    assert np.mean(expected) > 0.001  # some have an n-gram of each order in common
 
 
 def test_captions_too_short_for_an_order_are_a_miss_in_nltk_and_nothing_in_sacrebleu() -> None:
@@ -95,7 +101,7 @@ def test_meteor_of_the_published_example_by_hand() -> None:
 
 
 def test_a_picture_without_a_caption_scores_0() -> None:
-    assert sentence_bleu_smoothed(["a ship"], [""]).tolist() == [0.0]
+    assert sentence_bleu(["a ship"], [""], 4).tolist() == [0.0]
     assert meteor(["a ship"], [""], find_thesaurus()).tolist() == [0.0]
     assert rouge(["a ship"], [""], "rougeL").tolist() == [0.0]
     assert bleu(["a ship"], [""], 4) == 0.0

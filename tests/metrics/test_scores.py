@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from stages.metrics import Metric, Resampling, caption_scores, find_thesaurus
-from stages.metrics.captions import TOKENISER, bleu, meteor, rouge, sentence_bleu_smoothed
+from stages.metrics import Metric, Resampling, caption_scores, find_thesaurus, unsmoothed_bleu
+from stages.metrics.captions import TOKENISER, bleu, meteor, rouge, sentence_bleu
 from stages.metrics.cider import cider
 
-NAMES = ["bleu1", "bleu2", "bleu3", "bleu4", "bleu4_sentence", "meteor", "rouge1", "rouge2", "rougeL", "cider"]
+BLEUS = [f"bleu{order}{level}" for level in ("", "_sentence") for order in (1, 2, 3, 4)]
+NAMES = [*BLEUS, "meteor", "rouge1", "rouge2", "rougeL", "cider"]
 REFERENCES = ["a red ship on the calm sea", "two blue boats at dusk", "a red boat on the sea", "a ship in a storm"] * 3
 HYPOTHESES = ["a red ship on a calm sea", "at dusk two red boats", "a ship on the sea", "ship in ocean"] * 3
 
@@ -21,7 +22,7 @@ def test_every_name_holds_its_own_metric() -> None:
     for order in (1, 2, 3, 4):
         assert values[f"bleu{order}"] == bleu(REFERENCES, HYPOTHESES, order)
     means = {
-        "bleu4_sentence": sentence_bleu_smoothed(REFERENCES, HYPOTHESES),
+        **{f"bleu{order}_sentence": sentence_bleu(REFERENCES, HYPOTHESES, order) for order in (1, 2, 3, 4)},
         "meteor": meteor(REFERENCES, HYPOTHESES, find_thesaurus()),
         "cider": cider(REFERENCES, HYPOTHESES),
         **{kind: rouge(REFERENCES, HYPOTHESES, kind) for kind in ("rouge1", "rouge2", "rougeL")},
@@ -50,6 +51,13 @@ def test_the_captions_themselves_score_highest_and_others_lower() -> None:
         top = 10 if name == "cider" else 1
         value, below = same[name].value or 0, other[name].value or 0
         assert value == pytest.approx(top, abs=0.01) and below < 0.6 * top, name  # METEOR gives its chunk a penalty
+
+
+def test_unsmoothed_bleu_is_the_named_function_s_default() -> None:
+    metric = unsmoothed_bleu(REFERENCES, HYPOTHESES, Resampling(200, 0), "theirs against ours")
+    assert metric.value == pytest.approx(sentence_bleu(REFERENCES, HYPOTHESES, 4, smoothed=False).mean())
+    assert 0 < (metric.value or 0) < (score(REFERENCES, HYPOTHESES)["bleu4_sentence"].value or 0)
+    assert "no smoothing" in metric.protocol and metric.n == 12
 
 
 def test_cider_needs_references_that_differ() -> None:

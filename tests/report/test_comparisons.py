@@ -10,7 +10,8 @@ from stages.evaluation.compared import COMPARED
 from stages.report import stage
 from stages.report.comparisons import compared_table, paired_table, role_groups, seeds_table
 from stages.report.facts import Evaluation, parse_evaluation
-from stages.report.sections import systems_table
+from stages.report.metric import kind_of
+from stages.report.sections import systems_tables
 from stages.report.table import Cell
 
 
@@ -26,12 +27,25 @@ def difference(value: float, low: float, high: float) -> dict[str, Any]:
 
 def test_columns_stand_under_what_they_are() -> None:
     groups = [("Systems", 2), ("Controls (floors)", 5), ("Ceilings", 2)]
-    assert systems_table(evaluation()).groups == groups
+    (table,) = systems_tables(evaluation())
+    assert table.groups == groups
     assert role_groups(["diffusion", "mean_picture", "unheard_of"]) == [
         ("Systems", 1),
         ("Controls (floors)", 1),
         ("Others", 1),
     ]
+
+
+def test_each_family_of_metrics_has_its_table_and_what_nobody_foresaw_the_last() -> None:
+    paths = ["seconds_per_picture", "bleu1", "attribute_accuracy", "precision_blip", "sparkle", "mse", "lpips_vgg"]
+    paths += ["attribute_accuracy_compositions", "r_precision", "recall_blip", "copied_blip"]
+    scores = {path: {"value": 0.5, "n": 9} for path in paths}
+    tables = systems_tables(parse_evaluation({"split": "test", "systems": {"prior": scores, "real": scores}}))
+    assert [len(table.rows) for table in tables] == [3, 1, 2, 2, 1, 1]
+    assert tables[0].title == "Do the pictures show what the prompts say?" and tables[-1].title == "Other metrics"
+    named = [kind_of(path).label for path in ("precision_blip", "recall_blip")]
+    assert [row[0].text for row in tables[3].rows] == [f"{label} ↑" for label in named]
+    assert len({table.id for table in tables}) == len(tables)
 
 
 def test_every_system_says_what_it_is_and_why_it_is_there() -> None:

@@ -261,7 +261,7 @@ def test_scenes_and_confusions_have_their_tables(make_tree: Callable[..., Any]) 
     page = build_page(read_facts(tree.workspace), tree.config.report, None)
     assert [row[0].text for row in page.scenes.rows] == ["ship", "fruit"]
     assert [cell.text for cell in page.scenes.rows[0]][:3] == ["ship", "76.0 %", "71.0 %"]
-    assert not any("scene" in row[0].text.lower() for row in page.systems.rows)
+    assert not any("scene" in row[0].text.lower() for table in page.systems for row in table.rows)
     confused = [[cell.text for cell in row] for row in page.confused.rows]
     assert confused[:3] == [
         ["Prior", "count", "two", "none seen", "19 of 76"],
@@ -274,7 +274,8 @@ def test_scenes_and_confusions_have_their_tables(make_tree: Callable[..., Any]) 
     assert [cell.text for row in table.rows for cell in row if cell.best] == ["69", "57"]
     html, _ = published(tree)
     results = section(html, "results")
-    assert results.count("<details><summary>") == 2 and "Prior: what was asked for and what is shown" in results
+    assert "<details><summary>Likeness to the prompt&#39;s own picture</summary>" in results
+    assert results.count(": what was asked for and what is shown, attribute by attribute</summary>") == 2
     bare = make_page_without_attributes(tree)
     assert bare.confusion == {} and not bare.confused.rows and not bare.scenes.rows
 

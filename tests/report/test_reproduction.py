@@ -32,16 +32,24 @@ def test_ours_stands_on_both_protocols() -> None:
     evaluation = parse_evaluation(
         {
             "systems": {"prior": {"bleu4": {"value": 0.21, "n": 200}, "rouge1": 0.4}},
-            "blip": {"published_accuracy": 0.97, "itm_accuracy": 0.91},
+            "blip": {"published_accuracy": 0.98, "itm_accuracy": 0.91},
             "vqvae": {"mse": 0.0065, "psnr_db": {"value": 28.0, "n": 500, "ci95": [27.0, 29.0]}},
+            "published": {
+                "prompts": 200,
+                "blip": {"accuracy": {"value": 0.97, "n": 200, "protocol": "200 pairs of train"}},
+                "reconstruction": {"mse": 0.006, "psnr_db_as_published": 21.98},
+                "prior": {"bleu4_sentence_unsmoothed": 0.19, "reason": "no METEOR", "meteor": None},
+            },
         }
     )
     found = rows(evaluation)
     assert found["BLIP accuracy"][1:3] == ["0.970", "0.910"]
-    assert found["VQ-VAE PSNR, dB"][1:3] == ["21.98 dB", "28.00 dB"]  # 20 log10(2) = 6.02 dB apart
+    assert found["VQ-VAE PSNR, dB"][1:3] == ["21.98 dB", "28.00 dB"]
+    assert found["VQ-VAE MSE"][1:3] == ["0.006", "0.0065"]
     assert "12.60 dB" in found["VQ-VAE PSNR, dB"][3]
-    assert found["BLEU"][2] == "0.210"
+    assert found["BLEU"][1:3] == ["0.190", "0.210"]
     assert found["METEOR"][1] == "not available"
+    assert "200 pairs of train" in reproduction_table(evaluation).notes
 
 
 def test_their_example_sentence() -> None:
