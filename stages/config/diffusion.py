@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stages.config.precision import Precision
+
 
 @dataclass(frozen=True)
 class DenoisingConfig:
@@ -33,8 +35,8 @@ class DiffusionConfig:
     """Checkpoint to tune, a folder or hub name in the layout of Stable Diffusion (`model_index.json`, `unet/`, `vae/`,
     `text_encoder/`, `tokenizer/`, `scheduler/`); empty: the baseline from scratch. It brings its network, its latents,
     its text encoder, its noising chain and what it predicts. Of this section there apply to it `lora_rank`,
-    `lora_alpha`, `min_snr_gamma`, `caption_dropout`, `batch_size`, `max_steps`, `lr`, `weight_decay`, `val_every` and
-    `sampling`; the others are the baseline's from scratch alone."""
+    `lora_alpha`, `min_snr_gamma`, `caption_dropout`, `batch_size`, `max_steps`, `lr`, `weight_decay`, `val_every`,
+    `precision` and `sampling`; the others are the baseline's from scratch alone."""
     pretrained_revision: str = ""
     """Branch, tag or commit of the hub name; empty: its main branch. The commit that was tuned is published."""
     lora_rank: int = 8
@@ -73,6 +75,9 @@ class DiffusionConfig:
     """Decay per step of the moving average of the weights that is published."""
     val_every: int = 400
     """Steps between validations; the weights of the best (lowest loss) are kept."""
+    precision: Precision = "float32"
+    """Of products and convolutions in training and painting: `bfloat16` is faster where the hardware multiplies it
+    (elsewhere all is done in float32, and training says so). Loss and sampler are computed in float32."""
     sampling: DenoisingConfig = field(default_factory=DenoisingConfig)
     """How pictures are made."""
 

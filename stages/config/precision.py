@@ -1,4 +1,4 @@
-"""In what precision networks may be trained; a section of the config that has the choice names it so."""
+"""In what precision networks may be trained and used; a section of the config that has the choice names it so."""
 
 from typing import Literal
 

@@ -56,6 +56,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         desc="diffusion",
         ema_decay=section.ema_decay,
         best=Best("val/loss"),
+        precision=section.precision,
     )
     with workspace.publish("diffusion") as output:
         save(module, material.space, output)

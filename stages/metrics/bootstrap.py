@@ -1,6 +1,7 @@
 """Bootstrap 95 % intervals: of what sums over samples give (means, shares, corpus BLEU), and of what they do not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from stages.metrics.metric import Combine, Interval, Metric, Samples
 Statistic = Callable[[np.ndarray], float]
 CombinePair = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _REPEATS_AT_A_TIME = 100
+_KEPT_NUMBERS = 2_000_000  # 16 MB of draws at most, a few times over
 
 
 class Resampling(NamedTuple):
@@ -113,10 +115,21 @@ def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Me
     return Metric(float(values.mean()), len(values), interval, protocol, samples=samples)
 
 
-def _draws(count: int, resampling: Resampling) -> Iterator[np.ndarray]:
+def _draws(count: int, resampling: Resampling) -> Iterable[np.ndarray]:
     """How often each of n samples is drawn, (R,n) int64, a few resamples at a time."""
     if count == 0:
         raise ValueError("a bootstrap interval needs at least one sample")
+    kept = count * resampling.repeats <= _KEPT_NUMBERS
+    return _keep_draws(count, resampling) if kept else _make_draws(count, resampling)
+
+
+@lru_cache(maxsize=8)
+def _keep_draws(count: int, resampling: Resampling) -> tuple[np.ndarray, ...]:
+    """Hundreds of figures of as many samples are resampled alike, and drawing takes longer than combining."""
+    return tuple(_make_draws(count, resampling))
+
+
+def _make_draws(count: int, resampling: Resampling) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(resampling.seed)
     for start in range(0, resampling.repeats, _REPEATS_AT_A_TIME):
         size = min(_REPEATS_AT_A_TIME, resampling.repeats - start)

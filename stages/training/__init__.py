@@ -5,5 +5,16 @@ from stages.training.callbacks import Best
 from stages.training.curves import steps_done
 from stages.training.fitting import fit
 from stages.training.optimisation import adamw_cosine, parameter_count, radam_lookahead
+from stages.training.precision import multiplying_in
 
-__all__ = ["Batches", "Best", "Sweep", "adamw_cosine", "fit", "parameter_count", "radam_lookahead", "steps_done"]
+__all__ = [
+    "Batches",
+    "Best",
+    "Sweep",
+    "adamw_cosine",
+    "fit",
+    "multiplying_in",
+    "parameter_count",
+    "radam_lookahead",
+    "steps_done",
+]

@@ -1,4 +1,4 @@
-"""In what precision a network multiplies while it is trained."""
+"""In what precision a network multiplies, while it is trained and after."""
 
 import logging
 from typing import Any
@@ -31,6 +31,12 @@ def precision_plugin(wanted: Precision) -> PrecisionPlugin:
         log.warning("this machine does not multiply bfloat16: training in float32")
         return PrecisionPlugin()
     return Bfloat16()
+
+
+def multiplying_in(wanted: Precision) -> torch.autocast:
+    """What networks are used in where they are to multiply as `precision_plugin` has them trained."""
+    enabled = wanted == "bfloat16" and multiplies_bfloat16()
+    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=enabled)
 
 
 def multiplies_bfloat16() -> bool:

@@ -64,6 +64,22 @@ def test_every_sampler_paints_and_edits(workspace: Workspace, scheduler: str) ->
         assert paint(PROMPTS, seed=3, editing=editing).isfinite().all()
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_bfloat16_is_for_the_network_alone_and_for_machines_that_multiply_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda: able)
+    paint = load_from_scratch(workspace)
+    types = set()
+    paint.network.conv_in.register_forward_hook(lambda _, inputs, output: types.add((inputs[0].dtype, output.dtype)))
+    exact = paint(PROMPTS, seed=1)
+    paint.precision = "bfloat16"
+    rough = paint(PROMPTS, seed=1)
+    wide = (torch.float32, torch.float32)
+    assert types == {wide, (torch.float32, torch.bfloat16 if able else torch.float32)}
+    assert close(rough, exact) and torch.equal(rough, exact) != able
+
+
 def test_seeds_differ_and_strength_is_how_far_a_picture_is_varied(pixel_run: list[str]) -> None:
     """In pixels, because the tiny run's VQ-VAE has a code or two for everything."""
     workspace = Workspace(parse_config("diffusion", pixel_run))

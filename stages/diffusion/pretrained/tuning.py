@@ -79,6 +79,7 @@ def _fit(module: TuningModule, train: TuningPairs, val: TuningPairs | None, seed
         scratch=scratch,
         desc="diffusion",
         best=Best("val/loss"),
+        precision=section.precision,
     )
 
 
