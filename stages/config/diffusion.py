@@ -17,6 +17,9 @@ class DenoisingConfig:
     """Steps of the sampler."""
     guidance_scale: float = 5.0
     """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
+    precision: Precision = "float32"
+    """Of products and convolutions: `bfloat16` is faster where the hardware multiplies it; elsewhere pictures are made
+    in float32."""
 
     def __post_init__(self) -> None:
         if self.num_inference_steps < 1:
@@ -65,7 +68,7 @@ class DiffusionConfig:
     """Share of training captions replaced by none, for classifier-free guidance."""
     batch_size: int = 16
     """Pictures a step."""
-    max_steps: int = 1200
+    max_steps: int = 1000
     """Optimiser steps."""
     lr: float = 2e-3
     """Peak learning rate of AdamW."""
@@ -73,11 +76,11 @@ class DiffusionConfig:
     """Weight decay of AdamW."""
     ema_decay: float = 0.99
     """Decay per step of the moving average of the weights that is published."""
-    val_every: int = 400
+    val_every: int = 250
     """Steps between validations; the weights of the best (lowest loss) are kept."""
     precision: Precision = "float32"
-    """Of products and convolutions in training and painting: `bfloat16` is faster where the hardware multiplies it
-    (elsewhere all is done in float32, and training says so). Loss and sampler are computed in float32."""
+    """Of products and convolutions in training: `bfloat16` is faster on GPUs that multiply it, slower on processors,
+    whose attention is slow backwards. The loss is computed in float32."""
     sampling: DenoisingConfig = field(default_factory=DenoisingConfig)
     """How pictures are made."""
 

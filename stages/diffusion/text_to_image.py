@@ -10,7 +10,6 @@ from torch import Tensor
 
 from stages.blip import Blip, load_blip
 from stages.config.diffusion import DenoisingConfig
-from stages.config.precision import Precision
 from stages.diffusion.module import drop_captions
 from stages.diffusion.network import sampling_scheduler
 from stages.diffusion.spaces import Space, load_space
@@ -40,24 +39,17 @@ class DiffusionTextToImage:
         network, scheduler: U-Net and the chain it was trained on.
         space: what the network denoises.
         sampling: how it is denoised.
-        precision: of the network's products and convolutions.
     """
 
     def __init__(
-        self,
-        blip: Blip,
-        network: UNet2DConditionModel,
-        scheduler: Any,
-        space: Space,
-        sampling: DenoisingConfig,
-        precision: Precision = "float32",
+        self, blip: Blip, network: UNet2DConditionModel, scheduler: Any, space: Space, sampling: DenoisingConfig
     ) -> None:
         self.blip, self.network, self.scheduler = blip, network, scheduler
-        self.space, self.sampling, self.precision = space, sampling, precision
+        self.space, self.sampling = space, sampling
 
     def with_sampling(self, sampling: DenoisingConfig) -> "DiffusionTextToImage":
         """The same system, denoised otherwise."""
-        return DiffusionTextToImage(self.blip, self.network, self.scheduler, self.space, sampling, self.precision)
+        return DiffusionTextToImage(self.blip, self.network, self.scheduler, self.space, sampling)
 
     @torch.inference_mode()
     def __call__(
@@ -127,7 +119,7 @@ class DiffusionTextToImage:
     def _predict(self, x_t: Tensor, t: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """The network's prediction for x_t (B,C,h,w), guided."""
         model_input = x_t.repeat(len(text) // len(x_t), 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        with multiplying_in(self.precision):
+        with multiplying_in(self.sampling.precision):
             found = self.network(model_input, t, encoder_hidden_states=text, encoder_attention_mask=mask).sample
         predicted: Tensor = found.float()
         if not self._guided:
@@ -188,5 +180,4 @@ def _open(workspace: Workspace, directory: Path) -> DiffusionTextToImage:
         DDPMScheduler.from_pretrained(directory / "scheduler"),
         load_space(directory, load_vqvae(workspace.require("vqvae"))),
         workspace.config.diffusion.sampling,
-        workspace.config.diffusion.precision,
     )

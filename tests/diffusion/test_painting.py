@@ -73,8 +73,7 @@ def test_bfloat16_is_for_the_network_alone_and_for_machines_that_multiply_it(
     types = set()
     paint.network.conv_in.register_forward_hook(lambda _, inputs, output: types.add((inputs[0].dtype, output.dtype)))
     exact = paint(PROMPTS, seed=1)
-    paint.precision = "bfloat16"
-    rough = paint(PROMPTS, seed=1)
+    rough = paint.with_sampling(replace(paint.sampling, precision="bfloat16"))(PROMPTS, seed=1)
     wide = (torch.float32, torch.float32)
     assert types == {wide, (torch.float32, torch.bfloat16 if able else torch.float32)}
     assert close(rough, exact) and torch.equal(rough, exact) != able

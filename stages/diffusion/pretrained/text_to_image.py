@@ -8,7 +8,6 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipe
 from torch import Tensor
 
 from stages.config.diffusion import DenoisingConfig
-from stages.config.precision import Precision
 from stages.data import pictures_at_once
 from stages.diffusion.pretrained.checkpoint import find_checkpoint
 from stages.diffusion.pretrained.pipeline import choose_scheduler, load_lora, load_pipeline, picture_side, resize
@@ -30,20 +29,13 @@ class TunedTextToImage:
         pipeline: of the checkpoint, with the updates.
         image_size: side of the pictures that are returned, pixels.
         sampling: how they are denoised.
-        precision: of the networks' products and convolutions.
     """
 
-    def __init__(
-        self,
-        pipeline: StableDiffusionPipeline,
-        image_size: int,
-        sampling: DenoisingConfig,
-        precision: Precision = "float32",
-    ) -> None:
+    def __init__(self, pipeline: StableDiffusionPipeline, image_size: int, sampling: DenoisingConfig) -> None:
         choose_scheduler(pipeline, sampling.scheduler)
         self.pipeline = pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
         self.pipeline.vae.enable_slicing()  # decodes picture by picture: its activations are the largest
-        self.image_size, self.sampling, self.precision = image_size, sampling, precision
+        self.image_size, self.sampling = image_size, sampling
         self.side = picture_side(pipeline)
 
     def __call__(
@@ -55,7 +47,7 @@ class TunedTextToImage:
             StageError: the strength of the editing leaves no step to take.
         """
         pipeline, inputs = self._choose(editing)
-        with multiplying_in(self.precision):
+        with multiplying_in(self.sampling.precision):
             painted = self._paint(pipeline, prompts, picture_seeds(seed, len(prompts), start), batch_size, inputs)
         return painted if editing is None else editing.keep_pixels(painted)
 
@@ -129,5 +121,4 @@ def load_tuned(workspace: Workspace) -> TunedTextToImage:
     base.verify(checkpoint.folder, checkpoint.digests(), directory)
     pipeline = load_pipeline(checkpoint)
     load_lora(pipeline, directory)
-    section = workspace.config.diffusion
-    return TunedTextToImage(pipeline, base.image_size, section.sampling, section.precision)
+    return TunedTextToImage(pipeline, base.image_size, workspace.config.diffusion.sampling)
