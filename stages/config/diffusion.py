@@ -79,8 +79,8 @@ class DiffusionConfig:
     val_every: int = 250
     """Steps between validations; the weights of the best (lowest loss) are kept."""
     precision: Precision = "float32"
-    """Of products and convolutions in training: `bfloat16` is faster on GPUs that multiply it, slower on processors,
-    whose attention is slow backwards. The loss is computed in float32."""
+    """Of products and convolutions in training: `bfloat16` is faster where the hardware multiplies it (elsewhere the
+    stage trains in float32 and says so). The loss is computed in float32, and attention where processors train."""
     sampling: DenoisingConfig = field(default_factory=DenoisingConfig)
     """How pictures are made."""
 

@@ -16,6 +16,7 @@ from stages.data import load_dataset
 from stages.diffusion.module import DiffusionModule
 from stages.diffusion.network import build_unet
 from stages.diffusion.pairs import Pairs, codes_of, latent_pairs, pixel_pairs
+from stages.diffusion.precision import spare_slow_kernels
 from stages.diffusion.spaces import LatentSpace, PixelSpace, Space
 from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.vqvae import load_vqvae
@@ -45,6 +46,8 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     collect = {"latent": collect_latents, "pixel": collect_pixels}[section.space]
     material = collect(workspace, features)
     unet = build_unet(section, material.space.channels, material.space.side, features.text_tokens.shape[-1])
+    spare_slow_kernels(unet)
+    spare_slow_kernels(unet)
     module = DiffusionModule(unet, section)
     fit(
         module,

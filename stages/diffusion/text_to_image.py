@@ -12,6 +12,7 @@ from stages.blip import Blip, load_blip
 from stages.config.diffusion import DenoisingConfig
 from stages.diffusion.module import drop_captions
 from stages.diffusion.network import sampling_scheduler
+from stages.diffusion.precision import spare_slow_kernels
 from stages.diffusion.spaces import Space, load_space
 from stages.errors import StageError
 from stages.painter import Editing, Painter
@@ -174,6 +175,7 @@ def require_rival(workspace: Workspace, run: str) -> Path:
 
 def _open(workspace: Workspace, directory: Path) -> DiffusionTextToImage:
     network = UNet2DConditionModel.from_pretrained(directory / "unet").eval().requires_grad_(False)
+    spare_slow_kernels(network)
     return DiffusionTextToImage(
         load_blip(workspace.require("blip")),
         network.to(memory_format=torch.channels_last),

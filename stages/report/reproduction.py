@@ -105,7 +105,7 @@ PUBLISHED = (
         "Pictures in [-1,1]; of training pictures by the published protocol, of held-out ones by the sound one. "
         "Published: trained on MSE alone, the commitment term computed and dropped.",
         "published/reconstruction/mse",
-        "vqvae/mse",
+        "reconstruction/mse",
         "held-out pictures",
     ),
     Published(
@@ -114,7 +114,7 @@ PUBLISHED = (
         "Published with a peak of 1.0 on pictures in [-1,1]; with the true peak of 2.0 the same error is "
         f"{6.5799 + SAME_ERROR_AT_TRUE_PEAK:.2f} dB.",
         "published/reconstruction/psnr_db_as_published",
-        "vqvae/psnr_db",
+        "reconstruction/psnr_db",
         "held-out pictures",
         kind=KINDS["psnr_db"],
     ),

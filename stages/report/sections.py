@@ -25,6 +25,11 @@ FAMILIES = {
 }
 """Tables of systems and metrics, the most telling first, and what belongs into each."""
 OTHER_METRICS = "Other metrics"
+HOW_TO_READ = (
+    "Under each value its 95 % interval and the number n of samples. Bold: the better value among the systems; "
+    "controls say what is earned without painting from the caption, ceilings what the true pictures earn. "
+    "\N{UPWARDS ARROW} higher is better, \N{DOWNWARDS ARROW} lower is better."
+)
 BITS_PER_CODE = re.compile(
     r"(?P<split>val|train)_nll_bits_per_code(?:_(?P<level>top|bottom))?(?:_(?P<told>shuffled|uncaptioned))?"
 )
@@ -75,7 +80,10 @@ def systems_tables(evaluation: Evaluation) -> list[Table]:
     families: dict[str, dict[str, Kind]] = {title: {} for title in (*FAMILIES, OTHER_METRICS)}
     for path, kind in rows.items():
         families[_family_of(path)][path] = kind
-    return [_systems_table(evaluation, title, family) for title, family in families.items() if family]
+    tables = [_systems_table(evaluation, title, family) for title, family in families.items() if family]
+    for table in tables[:1]:
+        table.remark = HOW_TO_READ
+    return tables
 
 
 def _family_of(path: str) -> str:

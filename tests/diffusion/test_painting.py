@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.models.attention_processor import Attention
 
 from stages.__main__ import main, parse_config
 from stages.config.diffusion import DenoisingConfig
@@ -70,11 +71,14 @@ def test_bfloat16_is_for_the_network_alone_and_for_machines_that_multiply_it(
 ) -> None:
     monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda: able)
     paint = load_from_scratch(workspace)
-    types = set()
+    types, attended = set(), set()
     paint.network.conv_in.register_forward_hook(lambda _, inputs, output: types.add((inputs[0].dtype, output.dtype)))
+    attention = next(layer for layer in paint.network.modules() if isinstance(layer, Attention))
+    attention.to_k.register_forward_hook(lambda _, inputs, output: attended.add(output.dtype))
     exact = paint(PROMPTS, seed=1)
     rough = paint.with_sampling(replace(paint.sampling, precision="bfloat16"))(PROMPTS, seed=1)
     wide = (torch.float32, torch.float32)
+    assert attended == {torch.float32}  # faster on processors
     assert types == {wide, (torch.float32, torch.bfloat16 if able else torch.float32)}
     assert close(rough, exact) and torch.equal(rough, exact) != able
 

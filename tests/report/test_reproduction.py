@@ -31,9 +31,11 @@ def test_translators_that_nobody_ran_stay_as_published() -> None:
 def test_ours_stands_on_both_protocols() -> None:
     evaluation = parse_evaluation(
         {
-            "systems": {"prior": {"bleu4": {"value": 0.21, "n": 200}, "rouge1": 0.4}},
+            "systems": {
+                "prior": {"bleu4": {"value": 0.21, "n": 200}, "rouge1": 0.4},
+                "reconstruction": {"mse": 0.0065, "psnr_db": {"value": 28.0, "n": 500, "ci95": [27.0, 29.0]}},
+            },
             "blip": {"published_accuracy": 0.98, "itm_accuracy": 0.91},
-            "vqvae": {"mse": 0.0065, "psnr_db": {"value": 28.0, "n": 500, "ci95": [27.0, 29.0]}},
             "published": {
                 "prompts": 200,
                 "blip": {"accuracy": {"value": 0.97, "n": 200, "protocol": "200 pairs of train"}},
