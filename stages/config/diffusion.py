@@ -68,7 +68,7 @@ class DiffusionConfig:
     """Share of training captions replaced by none, for classifier-free guidance."""
     batch_size: int = 16
     """Pictures a step."""
-    max_steps: int = 1000
+    max_steps: int = 1200
     """Optimiser steps."""
     lr: float = 2e-3
     """Peak learning rate of AdamW."""
@@ -76,7 +76,7 @@ class DiffusionConfig:
     """Weight decay of AdamW."""
     ema_decay: float = 0.99
     """Decay per step of the moving average of the weights that is published."""
-    val_every: int = 250
+    val_every: int = 400
     """Steps between validations; the weights of the best (lowest loss) are kept."""
     precision: Precision = "float32"
     """Of products and convolutions in training: `bfloat16` is faster where the hardware multiplies it (elsewhere the

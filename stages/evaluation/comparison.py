@@ -90,13 +90,17 @@ class Comparison:
         drawn = self._require(system, prompts)
         return score(self._case(drawn.pictures, prompts, system.name), self.instruments) | _seconds(drawn, "")
 
-    def show_other(self, system: System, prompts: Prompts) -> Case:
+    def show_other(self, system: System, prompts: Prompts, *, captioned: bool) -> Case:
         """A system's pictures of other prompts than those compared, with what is needed to score them.
+
+        Args:
+            captioned: whether BLIP captions them.
 
         Raises:
             StageError: it is not there.
         """
-        return self._case(self._require(system, prompts).pictures, prompts, system.name)
+        pictures = self._require(system, prompts).pictures
+        return self._case(pictures, prompts, system.name if captioned else None)
 
     def score_seed(self, prompts: Prompts, seed: int) -> Scores:
         """Every metric of the systems that paint, with another seed; of those that are there."""
@@ -130,9 +134,11 @@ class Comparison:
         scratch = self.scratch / prompts.split / name
         return draw_pictures(draw, len(prompts), self.section.batch_size, scratch, f"{name}: {prompts.split}")
 
-    def _case(self, pictures: np.ndarray, prompts: Prompts, name: str) -> Case:
+    def _case(self, pictures: np.ndarray, prompts: Prompts, name: str | None) -> Case:
+        """With BLIP's captions of the pictures, unless these have no name."""
         targets = np.asarray(self.dataset.images[prompts.image_rows])
-        return Case(pictures, self._captions(pictures, name), prompts.texts, targets, self._labels(prompts))
+        captions = [] if name is None else self._captions(pictures, name)
+        return Case(pictures, captions, prompts.texts, targets, self._labels(prompts))
 
     def _captions(self, pictures: np.ndarray, name: str) -> list[str]:
         """BLIP's captions of the first pictures; equal ones are captioned once."""

@@ -91,7 +91,7 @@ def judge_figures(judge: Judge | None, dataset: PreparedSet, split: str, resampl
     figures["train_pictures"] = len(dataset.split("train").unique_images)
     if "compositions" in dataset.splits and split != "compositions":
         unseen = _figures_on(judge, dataset, "compositions", resampling)
-        figures |= {f"{name}_compositions": figure for name, figure in unseen.items() if name != "accuracy"}
+        figures |= {f"{name}_compositions": figure for name, figure in unseen.items()}
     return figures
 
 

@@ -35,12 +35,12 @@ def published_section(comparison: Comparison) -> dict[str, Any]:
 def _score(comparison: Comparison, system: System, prompts: Prompts) -> dict[str, Any]:
     """The system's scores as JSON; a `reason` if it is not there."""
     try:
-        case = comparison.show_other(system, prompts)
+        case = comparison.show_other(system, prompts, captioned=system.name == "prior")
     except StageError as error:
         return {"reason": str(error)}
     scores = pixel_scores(case, comparison.instruments)
     wanted = {name: scores[name] for name in PICTURE_SCORES[system.name] if name in scores}
-    if system.name == "prior":
+    if case.captions:
         wanted = _text_scores(case, comparison.instruments) | wanted
     return _to_json(wanted, len(prompts))
 

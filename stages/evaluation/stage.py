@@ -127,7 +127,10 @@ def _instruments(config: RunConfig, dataset: PreparedSet, blip: Blip, judge: Jud
 
 
 def _add_compositions(systems: Scores, comparison: Comparison, compared: Prompts, folder: Path) -> None:
-    """Adds `attribute_accuracy_compositions` and its like, where there is such a split beside the compared one."""
+    """Adds `attribute_accuracy_compositions` and its like, where there is such a split beside the compared one.
+
+    Of single attributes and scenes they are called `attribute_accuracy_compositions/count`, say.
+    """
     count, dataset = comparison.section.max_compositions, comparison.dataset
     if count == 0 or COMPOSITIONS not in dataset.splits or comparison.instruments.judge is None:
         return
@@ -135,7 +138,9 @@ def _add_compositions(systems: Scores, comparison: Comparison, compared: Prompts
         return
     prompts = choose_prompts(dataset.split(COMPOSITIONS), count, comparison.seed)
     for name, found in comparison.score_attributes(prompts, folder).items():
-        systems[name] |= {f"{key}_{COMPOSITIONS}": metric for key, metric in found.items() if "/" not in key}
+        for key, metric in found.items():
+            whole, slash, part = key.partition("/")
+            systems[name][f"{whole}_{COMPOSITIONS}{slash}{part}"] = metric
 
 
 def _to_json(scores: Scores) -> dict[str, Any]:

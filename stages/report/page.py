@@ -19,13 +19,13 @@ from stages.report.metric import Metric, kind_of, write_detail, write_value
 from stages.report.pictures import Figure, GridRow, picture_grid, png_figure
 from stages.report.reproduction import reproduction_table, worked_example
 from stages.report.sections import (
-    attribute_table,
+    attribute_tables,
     costs_table,
     judge_table,
     latents_table,
     missing_table,
     prior_tables,
-    scene_table,
+    scene_tables,
     sweep_tables,
     systems_tables,
 )
@@ -73,8 +73,9 @@ class Page:
     paired: Table
     seeds: Table
     budgets: Table
-    attributes: Table
-    scenes: Table
+    attributes: list[Table]
+    """On the compared split and, where there is one, on new compositions."""
+    scenes: list[Table]
     confused: Table
     confusion: dict[str, list[Table]]
     """What was asked and what is shown, by system, a table for each attribute."""
@@ -123,8 +124,8 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         paired=paired_table(evaluation),
         seeds=seeds_table(evaluation),
         budgets=budgets_table(evaluation),
-        attributes=attribute_table(evaluation),
-        scenes=scene_table(evaluation),
+        attributes=attribute_tables(evaluation),
+        scenes=scene_tables(evaluation),
         confused=frequent_confusions(evaluation),
         confusion=confusion_tables(evaluation),
         judge=judge_table(evaluation),
@@ -161,8 +162,9 @@ def render_markdown(page: Page) -> str:
     parts.append(" ".join(escape_markdown(sentence) for sentence in page.summary))
     blip = [page.blip.decisions] if page.blip.decisions else []
     blip += page.blip.tables
-    tables = [*page.systems, page.compared, page.paired, page.budgets, page.seeds, page.attributes, page.scenes]
-    tables += [page.confused, page.judge, page.copying.table, *blip, page.vqvae, *page.prior, *page.sweep, *page.others]
+    tables = [*page.systems, page.compared, page.paired, page.budgets, page.seeds]
+    tables += [*page.attributes, *page.scenes, page.confused, page.judge, page.copying.table]
+    tables += [*blip, page.vqvae, *page.prior, *page.sweep, *page.others]
     tables += [page.reproduction, page.example, page.latents_figures]
     tables += page.card.tables if page.card else []
     tables += [page.missing, page.costs]

@@ -12,10 +12,9 @@ from stages.report.facts import Evaluation, RunFacts, system_name
 from stages.report.metric import Kind, Metric, flatten, kind_of, write_number
 from stages.report.table import Cell, Table, cross_table, list_table
 
-PER_ATTRIBUTE = re.compile(
-    r"^(?:per_attribute|attributes?|attribute_accuracy|accuracy)[/.:](?:per_attribute[/.:])?(.+)$"
-)
-PER_SCENE = re.compile(r"^attribute_accuracy_scene/(.+)$")
+PER_ATTRIBUTE = re.compile(r"^(?:attribute_)?accuracy(?P<split>_compositions)?/(?P<part>.+)$")
+PER_SCENE = re.compile(r"^attribute_accuracy_scene(?P<split>_compositions)?/(?P<part>.+)$")
+ON_SPLIT = {None: "", "_compositions": ", on new compositions"}
 FAMILIES = {
     "Do the pictures show what the prompts say?": re.compile(r"attribute_|itm_|itc_|r_precision"),
     "BLIP's captions of the pictures, against the prompts": re.compile(r"bleu|meteor|rouge|cider"),
@@ -120,37 +119,37 @@ def _mark_best(row: list[Cell], systems: list[str], metrics: list[Metric | None]
             row[number + 1] = replace(cell, best=True)
 
 
-def attribute_table(evaluation: Evaluation) -> Table:
+def attribute_tables(evaluation: Evaluation) -> list[Table]:
     """Share of pictures that show each captioned attribute, by system; the judge's own accuracy beside them."""
-    columns = {system_name(name): per_attribute(metrics) for name, metrics in evaluation.systems.items()}
-    judge = per_attribute(evaluation.section("judge"))
-    if judge:
-        columns["Judge, on real pictures"] = judge
-    columns = {name: metrics for name, metrics in columns.items() if metrics}
-    rows: dict[str, Kind] = {}
-    for metrics in columns.values():
-        rows |= {name: Kind(name.replace("_", " "), "percent", 0) for name in metrics if name not in rows}
-    return cross_table("attributes", "Attribute accuracy, attribute by attribute", "attribute", columns, rows)
+    systems = {system_name(name): metrics for name, metrics in evaluation.systems.items()}
+    systems["Judge, on real pictures"] = evaluation.section("judge")
+    return _part_tables("attributes", "Attribute accuracy, attribute by attribute", "attribute", PER_ATTRIBUTE, systems)
 
 
-def scene_table(evaluation: Evaluation) -> Table:
+def scene_tables(evaluation: Evaluation) -> list[Table]:
     """Attribute accuracy of the prompts of each scene, by system."""
-    columns = {
-        system_name(name): {match[1]: metrics[path] for path in metrics if (match := PER_SCENE.match(path))}
-        for name, metrics in evaluation.systems.items()
-    }
-    rows = {scene: Kind(scene.replace("_", " "), "percent", 0) for metrics in columns.values() for scene in metrics}
-    return cross_table("scenes", "Attribute accuracy, scene by scene", "scene", columns, rows)
+    systems = {system_name(name): metrics for name, metrics in evaluation.systems.items()}
+    return _part_tables("scenes", "Attribute accuracy, scene by scene", "scene", PER_SCENE, systems)
 
 
-def per_attribute(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """The metrics of single attributes by the attribute's name."""
-    found = {}
-    for path, metric in metrics.items():
-        match = PER_ATTRIBUTE.match(path)
-        if match:
-            found[match.group(1).removesuffix("/accuracy")] = metric
-    return found
+def _part_tables(
+    id: str, title: str, corner: str, pattern: re.Pattern[str], systems: dict[str, dict[str, Metric]]
+) -> list[Table]:
+    """Parts of a whole by system, those of the compared split and then those of `compositions`; none without parts."""
+    tables = []
+    for split, said in ON_SPLIT.items():
+        columns = {name: parts_of(metrics, pattern, split) for name, metrics in systems.items()}
+        columns = {name: found for name, found in columns.items() if found}
+        rows = {part: Kind(part.replace("_", " "), "percent", 0) for found in columns.values() for part in found}
+        if rows:
+            tables.append(cross_table(f"{id}{split or ''}", title + said, corner, columns, rows))
+    return tables
+
+
+def parts_of(metrics: dict[str, Metric], pattern: re.Pattern[str], split: str | None = None) -> dict[str, Metric]:
+    """The metrics that are parts of a whole by the part's name, such as an attribute's."""
+    matches = {path: match for path in metrics if (match := pattern.match(path)) and match["split"] == split}
+    return {match["part"]: metrics[path] for path, match in matches.items()}
 
 
 def judge_table(evaluation: Evaluation) -> Table:

@@ -87,6 +87,11 @@ def test_metrics_json_follows_the_schema(metrics: dict[str, Any]) -> None:
     assert metrics["blip"]
     assert set(metrics["judge"]["accuracy"]) == set(json_attributes(metrics)) and "accuracy_worst" in metrics["judge"]
     check_metric("judge", metrics["judge"]["accuracy_mean_compositions"])
+    for name in ("attribute_accuracy", "attribute_accuracy_scene"):
+        parts = {path.split("/")[1] for path in metrics["systems"]["prior"] if path.startswith(f"{name}/")}
+        assert parts == {
+            path.split("/")[1] for path in metrics["systems"]["prior"] if path.startswith(f"{name}_compositions/")
+        }
 
 
 def json_attributes(metrics: dict[str, Any]) -> list[str]:

@@ -207,6 +207,9 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
             systems[system] |= {f"attribute_accuracy_scene/{name}": metric(v, 84) for name, v in scenes.items()}
             by_attribute = {"subject": min(1.0, level + 0.1), "colour": level - 0.05, "count": level - 0.2}
             systems[system] |= {f"attribute_accuracy/{name}": metric(value) for name, value in by_attribute.items()}
+            for whole, parts in (("attribute_accuracy_scene", scenes), ("attribute_accuracy", by_attribute)):
+                new = {f"{whole}_compositions/{name}": metric(max(0.0, v - 0.1), 250) for name, v in parts.items()}
+                systems[system] |= new
             systems[system]["attribute_accuracy_compositions"] = metric(level - 0.1, 250, judged)
         captions = "BLIP captions of 200 pictures against the prompts; lower-cased words"
         systems[system] |= {
@@ -225,6 +228,7 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
     judge: dict[str, Any] = {"accuracy_mean": metric(None, reason=none)}
     if attributes:
         judge = {"accuracy": {"subject": metric(1.0), "count": metric(0.97)}, "accuracy_mean": metric(0.988)}
+        judge["accuracy_compositions"] = {"subject": metric(1.0), "count": metric(0.96)}
         judge |= {"accuracy_worst": metric(0.97), "accuracy_mean_compositions": metric(0.981), "train_pictures": 6000}
     return {
         "run": "demo",

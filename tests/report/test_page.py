@@ -259,8 +259,14 @@ def test_copies_have_their_own_section_with_the_sheet(make_tree: Callable[..., A
 def test_scenes_and_confusions_have_their_tables(make_tree: Callable[..., Any]) -> None:
     tree = make_tree()
     page = build_page(read_facts(tree.workspace), tree.config.report, None)
-    assert [row[0].text for row in page.scenes.rows] == ["ship", "fruit"]
-    assert [cell.text for cell in page.scenes.rows[0]][:3] == ["ship", "76.0 %", "71.0 %"]
+    scenes, new = page.scenes
+    assert [row[0].text for row in scenes.rows] == ["ship", "fruit"] and new.title.endswith("new compositions")
+    assert [cell.text for cell in scenes.rows[0]][:3] == ["ship", "76.0 %", "71.0 %"]
+    assert [cell.text for cell in new.rows[0]][:3] == ["ship", "66.0 %", "61.0 %"]
+    attributes, new = page.attributes
+    assert attributes.head[-1] == "Judge, on real pictures" == new.head[-1]
+    assert [cell.text for cell in attributes.rows[2]][:2] == ["count", "66.0 %"]
+    assert [cell.text for cell in new.rows[2]][:2] == ["count", "56.0 %"]
     assert not any("scene" in row[0].text.lower() for table in page.systems for row in table.rows)
     confused = [[cell.text for cell in row] for row in page.confused.rows]
     assert confused[:3] == [
@@ -277,7 +283,7 @@ def test_scenes_and_confusions_have_their_tables(make_tree: Callable[..., Any]) 
     assert "<details><summary>Likeness to the prompt&#39;s own picture</summary>" in results
     assert results.count(": what was asked for and what is shown, attribute by attribute</summary>") == 2
     bare = make_page_without_attributes(tree)
-    assert bare.confusion == {} and not bare.confused.rows and not bare.scenes.rows
+    assert bare.confusion == {} and not bare.confused.rows and not bare.scenes
 
 
 def make_page_without_attributes(tree: Any) -> Any:
