@@ -1,9 +1,14 @@
 """The forward pass of PixelSNAIL with each position computed once, for any device.
 
-Each layer keeps what later positions will read: a convolution its input rows, an attention its keys and values. The
-part of a causal kernel that lies in the rows above is computed for a whole row at once, when that row begins; a
-position then costs only the taps on its own row.
+Each layer keeps what later positions will read: a convolution its inputs, an attention its keys and values. The part of
+a causal kernel that lies in the rows above is computed for a whole row at once, when that row begins; a position then
+costs only the taps on its own row.
+
+Which position it is stands in tensors, every shape is the same at every position, and to do a thing again at a position
+changes nothing: so a GPU can keep a step as a CUDA graph (`captured`).
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,45 +17,85 @@ from torch import Tensor
 from stages.prior.pixelsnail import Attention, Block, CausalConv2d, Conditioning, GatedResidualBlock, PixelSNAIL
 
 
+class Place:
+    """The position at hand, in tensors (1,) int64."""
+
+    def __init__(self, side: int, device: torch.device) -> None:
+        self.side = side
+        self.row, self.column, self.flat = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3))
+
+    def move_to(self, row: int, column: int) -> None:
+        self.row.fill_(row)
+        self.column.fill_(column)
+        self.flat.fill_(row * self.side + column)
+
+
 class CachedForward:
-    """Logits of one position after another, in raster order, each layer evaluated once at each position."""
+    """Logits of the position at `place`, each layer evaluated once at each position, in raster order."""
 
     def __init__(self, network: PixelSNAIL, conditioning: Conditioning) -> None:
-        self.network, self.conditioning = network, conditioning
-        batch, side = conditioning.batch_size, network.sizes.side
-        self.start = _CachedConv(network.start, batch, side)
-        self.places = network.row + network.column  # (H,W,C)
-        self.blocks = [_CachedBlock(block, conditioning, side) for block in network.blocks]  # type: ignore[arg-type]
-        self.last: tuple[int, int] | None = None
+        self.network, self.rows = network, conditioning.batch_size
+        self.place = Place(network.sizes.side, network.embedding.weight.device)
+        self.start = _CachedConv(network.start, self.rows, self.place)
+        self.places = (network.row + network.column).flatten(0, 1)  # (HW,C)
+        self.context = None if conditioning.context is None else conditioning.context.flatten(1, 2)  # (B,HW,C)
+        self.blocks = [_CachedBlock(block, conditioning, self.place) for block in network.blocks]  # type: ignore[arg-type]
 
-    def logits(self, codes: Tensor, row: int, column: int) -> Tensor:
-        """(B,K) or, with guidance, (2B,K); codes hold what has been drawn so far."""
-        if self.last is not None:
-            embedded = self.network.embedding(codes[:, self.last[0], self.last[1]])  # (B,C)
-            self.start.write(embedded.repeat(self.conditioning.batch_size // len(codes), 1), *self.last)
-        self.last = (row, column)
-        if column == 0:
-            self._begin_row(row)
-        x = self.start.read(row, column) + self.places[row, column]
-        if self.conditioning.context is not None:
-            x = x + self.conditioning.context[:, row, column]
+    def begin_row(self) -> None:
+        """What the row at hand needs of those above; before its first position."""
+        self.start.begin_row()
         for block in self.blocks:
-            x = block.step(x, row, column)
+            block.begin_row()
+
+    def logits(self) -> Tensor:
+        """(B,K) at the position at hand; with guidance, (2B,K)."""
+        x = self.start.read() + self.places.index_select(0, self.place.flat)
+        if self.context is not None:
+            x = x + _at(self.context, self.place.flat)
+        for block in self.blocks:
+            x = block.step(x)
         out: Tensor = self.network.out(x)
         return out
 
-    def _begin_row(self, row: int) -> None:
-        self.start.begin_row(row)
-        for block in self.blocks:
-            block.begin_row(row)
+    def remember(self, codes: Tensor) -> None:
+        """The codes (B,) of the position at hand, for those that follow."""
+        self.start.write(self.network.embedding(codes).repeat(self.rows // len(codes), 1))
+
+
+def captured(action: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """The action; on a GPU as a CUDA graph, which launches its many small kernels as one.
+
+    Args:
+        action: reads and writes tensors that stay where they are, and changes nothing when it is done again.
+    """
+    if device.type != "cuda":
+        return action
+    beside = torch.cuda.Stream(device)
+    beside.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(beside):  # libraries choose their kernels before anything is kept
+        for _ in range(3):
+            action()
+    torch.cuda.current_stream(device).wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        action()
+    return graph.replay
+
+
+def _at(x: Tensor, flat: Tensor) -> Tensor:
+    """x (B,HW,C) at a position: (B,C)."""
+    return x.index_select(1, flat)[:, 0]
 
 
 class _CachedBlock:
-    def __init__(self, block: Block, conditioning: Conditioning, side: int) -> None:
-        self.residual_blocks = [_CachedResidual(r, conditioning, side) for r in block.residual_blocks]  # type: ignore[arg-type]
+    def __init__(self, block: Block, conditioning: Conditioning, place: Place) -> None:
+        self.residual_blocks = [
+            _CachedResidual(residual, conditioning, place)  # type: ignore[arg-type]
+            for residual in block.residual_blocks
+        ]
         batch = conditioning.batch_size
         self.self_attention = (
-            None if block.self_attention is None else _CachedSelfAttention(block.self_attention, batch, side)
+            None if block.self_attention is None else _CachedSelfAttention(block.self_attention, batch, place)
         )
         self.text_attention = block.text_attention
         if block.text_attention is not None:
@@ -58,13 +103,13 @@ class _CachedBlock:
             self.text_key, self.text_value = (t.contiguous() for t in block.text_attention.key_value(conditioning.text))
             self.text_mask = conditioning.text_mask[:, None, None, :]
 
-    def begin_row(self, row: int) -> None:
+    def begin_row(self) -> None:
         for residual_block in self.residual_blocks:
-            residual_block.begin_row(row)
+            residual_block.begin_row()
 
-    def step(self, x: Tensor, row: int, column: int) -> Tensor:
+    def step(self, x: Tensor) -> Tensor:
         for residual_block in self.residual_blocks:
-            x = residual_block.step(x, row, column)
+            x = residual_block.step(x)
         if self.self_attention is not None:
             x = self.self_attention.step(x)
         attention = self.text_attention
@@ -76,75 +121,82 @@ class _CachedBlock:
 
 
 class _CachedResidual:
-    def __init__(self, block: GatedResidualBlock, conditioning: Conditioning, side: int) -> None:
+    def __init__(self, block: GatedResidualBlock, conditioning: Conditioning, place: Place) -> None:
         batch = conditioning.batch_size
-        self.block = block
-        self.conv_in = _CachedConv(block.conv_in, batch, side)
-        self.conv_out = _CachedConv(block.conv_out, batch, side)
-        self.context = None if block.from_context is None else block.from_context(conditioning.context)  # (B,H,W,2C)
+        self.block, self.place = block, place
+        self.conv_in = _CachedConv(block.conv_in, batch, place)
+        self.conv_out = _CachedConv(block.conv_out, batch, place)
+        self.context = (
+            None if block.from_context is None else block.from_context(conditioning.context).flatten(1, 2)
+        )  # (B,HW,2C)
         self.text = None if block.from_text is None else block.from_text(conditioning.gate)  # (B,2C)
 
-    def begin_row(self, row: int) -> None:
-        self.conv_in.begin_row(row)
-        self.conv_out.begin_row(row)
+    def begin_row(self) -> None:
+        self.conv_in.begin_row()
+        self.conv_out.begin_row()
 
-    def step(self, x: Tensor, row: int, column: int) -> Tensor:
-        self.conv_in.write(F.elu(self.block.norm(x)), row, column)
-        self.conv_out.write(F.elu(self.conv_in.read(row, column)), row, column)
-        hidden = self.conv_out.read(row, column)
+    def step(self, x: Tensor) -> Tensor:
+        self.conv_in.write(F.elu(self.block.norm(x)))
+        self.conv_out.write(F.elu(self.conv_in.read()))
+        hidden = self.conv_out.read()
         if self.context is not None:
-            hidden = hidden + self.context[:, row, column]
+            hidden = hidden + _at(self.context, self.place.flat)
         if self.text is not None:
             hidden = hidden + self.text
         return x + F.glu(hidden, dim=-1)
 
 
 class _CachedConv:
-    """One causal convolution: the input rows it still needs, and the upper rows' share of the row at hand."""
+    """One causal convolution: its inputs so far, and the upper rows' share of the row at hand."""
 
-    def __init__(self, conv: CausalConv2d, batch: int, side: int) -> None:
-        reach = conv.reach
-        self.reach, self.side, self.taps = reach, side, reach + (0 if conv.strict else 1)
+    def __init__(self, conv: CausalConv2d, batch: int, place: Place) -> None:
+        reach, side = conv.reach, place.side
+        self.place, self.reach, self.width = place, reach, side + 2 * reach
         weight = conv.weight()  # (O,I,r+1,2r+1)
+        taps = reach + (0 if conv.strict else 1)
         self.upper_weight = weight[:, :, :reach].contiguous(memory_format=torch.channels_last)
-        own_row = weight[:, :, reach, : self.taps]  # (O,I,taps)
+        own_row = weight[:, :, reach, :taps]  # (O,I,taps)
         self.own_weight = own_row.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous()  # (taps*I,O)
         self.bias = conv.conv.bias
-        self.rows = weight.new_zeros(
-            batch, side + reach, side + 2 * reach, weight.shape[1]
-        )  # (B,H+r,W+2r,I), zero border
+        self.taps, self.above = (torch.arange(count, device=weight.device) for count in (taps, reach))
+        self.inputs = weight.new_zeros(batch, side + reach, self.width, weight.shape[1])  # (B,H+r,W+2r,I), zero border
+        self.flat = self.inputs.flatten(1, 2)  # the same memory
         self.upper = weight.new_zeros(side, batch, weight.shape[0])  # (W,B,O)
 
-    def begin_row(self, row: int) -> None:
-        """The share of the rows above, for every column of this row."""
-        above = self.rows[:, row : row + self.reach].movedim(-1, 1)  # (B,I,r,W+2r)
+    def begin_row(self) -> None:
+        """The share of the rows above, for every column of the row at hand."""
+        above = self.inputs.index_select(1, self.place.row + self.above).movedim(-1, 1)  # (B,I,r,W+2r)
         share = F.conv2d(above, self.upper_weight, self.bias)  # (B,O,1,W)
         self.upper.copy_(share[:, :, 0].permute(2, 0, 1))
 
-    def write(self, x: Tensor, row: int, column: int) -> None:
-        """The input (B,I) at a position."""
-        self.rows[:, row + self.reach, column + self.reach] = x
+    def write(self, x: Tensor) -> None:
+        """The input (B,I) at the position at hand."""
+        self.flat.index_copy_(1, self._leftmost() + self.reach, x[:, None])
 
-    def read(self, row: int, column: int) -> Tensor:
-        """The output (B,O) at a position, once its inputs are written."""
-        window = self.rows[:, row + self.reach, column : column + self.taps].flatten(1)  # (B,taps*I)
-        return torch.addmm(self.upper[column], window, self.own_weight)
+    def read(self) -> Tensor:
+        """The output (B,O) there, once its inputs are written."""
+        window = self.flat.index_select(1, self._leftmost() + self.taps).flatten(1)  # (B,taps*I)
+        upper = self.upper.index_select(0, self.place.column)[0]
+        return torch.addmm(upper, window, self.own_weight)
+
+    def _leftmost(self) -> Tensor:
+        """Where the kernel's own row begins, (1,)."""
+        return (self.place.row + self.reach) * self.width + self.place.column
 
 
 class _CachedSelfAttention:
-    def __init__(self, attention: Attention, batch: int, side: int) -> None:
-        self.attention = attention
-        shape = (batch, attention.heads, side * side, attention.to_out.in_features // attention.heads)
+    def __init__(self, attention: Attention, batch: int, place: Place) -> None:
+        self.attention, self.place = attention, place
+        positions = place.side**2
+        shape = (batch, attention.heads, positions, attention.to_out.in_features // attention.heads)
         self.keys, self.values = (attention.to_out.weight.new_zeros(shape) for _ in range(2))
-        self.length = 0
+        self.positions = torch.arange(positions, device=place.flat.device)
 
     def step(self, x: Tensor) -> Tensor:
-        attention = self.attention
+        attention, flat = self.attention, self.place.flat
         normed = attention.norm(x)[:, None]  # (B,1,C)
-        key, value = attention.key_value(normed)
-        self.keys[:, :, self.length], self.values[:, :, self.length] = key[:, :, 0], value[:, :, 0]
-        self.length += 1
-        attended = F.scaled_dot_product_attention(
-            attention.query(normed), self.keys[:, :, : self.length], self.values[:, :, : self.length]
-        )
+        for kept, new in zip((self.keys, self.values), attention.key_value(normed), strict=True):
+            kept.index_copy_(2, flat, new)
+        reached = (self.positions <= flat)[None, None, None]  # (1,1,1,HW)
+        attended = F.scaled_dot_product_attention(attention.query(normed), self.keys, self.values, attn_mask=reached)
         return x + attention.to_out(attended.flatten(1))

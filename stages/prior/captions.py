@@ -31,6 +31,10 @@ class Captions(NamedTuple):
         """As many rows, none of which has a caption."""
         return self._replace(mask=torch.zeros_like(self.mask))
 
+    def to(self, device: torch.device) -> "Captions":
+        """The captions there."""
+        return Captions(*(form.to(device) for form in self))
+
     def shuffle(self) -> "Captions":
         """Each row with the caption of the row before it, the first with the last's."""
         return Captions(*(form.roll(1, dims=0) for form in self))

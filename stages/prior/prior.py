@@ -41,19 +41,26 @@ class Prior:
         bottom: SamplingOptions,
         known: Codes | None = None,
     ) -> Codes:
-        """Draws the codes of one picture for each caption.
+        """Draws the codes of one picture for each caption, where the networks are.
 
         Args:
             captions: B of them.
             seeds: B of them; picture i depends on its caption and seeds[i] alone, whatever else is in the batch.
             top, bottom: how codes are drawn on each level.
             known: codes of B pictures that are kept, `UNKNOWN` where they are drawn; None: all are drawn.
+
+        Returns:
+            codes on the processor, as all that is given may be.
         """
         known_top, known_bottom = known or (None, None)
         top_codes = self._sample_level(self.top, captions, None, [2 * seed for seed in seeds], top, known_top)
         bottom_seeds = [2 * seed + 1 for seed in seeds]
         bottom_codes = self._sample_level(self.bottom, captions, top_codes, bottom_seeds, bottom, known_bottom)
         return Codes(top_codes, bottom_codes)
+
+    def to(self, device: str) -> "Prior":
+        """The same with its networks there, "cpu" or "cuda"."""
+        return Prior(self.top.to(device), self.bottom.to(device))
 
     def _sample_level(
         self,
@@ -64,9 +71,11 @@ class Prior:
         options: SamplingOptions,
         known: Tensor | None,
     ) -> Tensor:
-        noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
-        conditioning = condition_rows(network, captions, context, options.guidance_scale)
-        return self.samplers[network].sample(conditioning, noise, options, known)
+        device = network.embedding.weight.device
+        noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size).to(device)
+        context, known = (None if codes is None else codes.to(device) for codes in (context, known))
+        conditioning = condition_rows(network, captions.to(device), context, options.guidance_scale)
+        return self.samplers[network].sample(conditioning, noise, options, known).cpu()
 
 
 def condition_rows(

@@ -1,17 +1,15 @@
 """Sampling from PixelSNAIL with each position computed once.
 
 The public loop runs the whole network for every position. Here what later positions read again is kept: by compiled
-code on a processor (`compiled.py`), by torch elsewhere (`cached.py`). The codes are those of the full forward for the
+code on a processor (`compiled/`), by torch elsewhere (`cached.py`). The codes are those of the full forward for the
 same noise: `sample_by_full_forward` is kept as the yardstick.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from stages.config.samples import SamplingOptions
-from stages.prior.cached import CachedForward
+from stages.prior.cached import CachedForward, Place, captured
 from stages.prior.compiled import CompiledSampler
 from stages.prior.drawing import UNKNOWN, draw, guide
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
@@ -57,9 +55,26 @@ def sample_by_cached_forward(
     options: SamplingOptions,
     known: Tensor | None = None,
 ) -> Tensor:
-    """The same codes by torch's operators, on the network's device."""
-    steps = CachedForward(network, conditioning)
-    return _raster(network, noise, options, steps.logits, known)
+    """The same codes by torch's operators, on the network's device; on a GPU a step is a CUDA graph."""
+    steps, side = CachedForward(network, conditioning), network.sizes.side
+    place = steps.place
+    codes = torch.zeros(len(noise), side * side, dtype=torch.int64, device=noise.device)
+    given = None if known is None else known.flatten(1)
+
+    def draw_code() -> None:
+        drawn = draw(guide(steps.logits(), options.guidance_scale), _at(noise, place), options)
+        drawn = drawn if given is None else _keep(_at(given, place), drawn)
+        codes.index_copy_(1, place.flat, drawn[:, None])
+        steps.remember(drawn)
+
+    begin_row, draw_code_again = captured(steps.begin_row, noise.device), captured(draw_code, noise.device)
+    for row in range(side):
+        place.move_to(row, 0)
+        begin_row()
+        for column in range(side):
+            place.move_to(row, column)
+            draw_code_again()
+    return codes.unflatten(1, (side, side))
 
 
 @torch.inference_mode()
@@ -72,28 +87,19 @@ def sample_by_full_forward(
 ) -> Tensor:
     """The same codes by the public loop's way, one forward of the whole grid for each position. Slow; for tests."""
 
-    def logits(codes: Tensor, row: int, column: int) -> Tensor:
-        doubled = codes.repeat(conditioning.batch_size // len(codes), 1, 1)
-        return network(doubled, conditioning)[:, :, row, column]
-
-    return _raster(network, noise, options, logits, known)
-
-
-def _raster(
-    network: PixelSNAIL,
-    noise: Tensor,
-    options: SamplingOptions,
-    logits: Callable[[Tensor, int, int], Tensor],
-    known: Tensor | None,
-) -> Tensor:
-    side = network.sizes.side
+    side, doubling = network.sizes.side, conditioning.batch_size // len(noise)
     codes = torch.zeros(len(noise), side, side, dtype=torch.int64, device=noise.device)
     for row in range(side):
         for column in range(side):
-            guided = guide(logits(codes, row, column), options.guidance_scale)
-            drawn = draw(guided, noise[:, row * side + column], options)
+            logits = network(codes.repeat(doubling, 1, 1), conditioning)[:, :, row, column]
+            drawn = draw(guide(logits, options.guidance_scale), noise[:, row * side + column], options)
             codes[:, row, column] = drawn if known is None else _keep(known[:, row, column], drawn)
     return codes
+
+
+def _at(x: Tensor, place: Place) -> Tensor:
+    """x (B,HW,...) at the position at hand: (B,...)."""
+    return x.index_select(1, place.flat)[:, 0]
 
 
 def _keep(known: Tensor, drawn: Tensor) -> Tensor:

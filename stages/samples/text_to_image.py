@@ -97,11 +97,18 @@ def load_text_to_image(workspace: Workspace) -> TextToImage:
     """The system that a run's stages published.
 
     Raises:
-        StageError: a stage has not been run, or its artefact is damaged.
+        StageError: a stage has not been run, its artefact is damaged, or `samples.device` is not there.
     """
+    device = _device(workspace.config.samples.device)
     return TextToImage(
         load_blip(workspace.require("blip")),
-        load_prior(workspace.require("prior")),
+        load_prior(workspace.require("prior")).to(device),
         load_vqvae(workspace.require("vqvae")),
         workspace.config.samples.sampling,
     )
+
+
+def _device(wanted: str) -> str:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise StageError("samples.device is 'cuda', but torch finds no GPU here; --samples.device cpu draws without")
+    return wanted

@@ -105,6 +105,15 @@ def test_what_was_painted_is_said_in_good_grammar(prompts: int, pictures: int, s
     assert describe(prompts, pictures) == said
 
 
+def test_a_gpu_that_is_not_there_is_one_line(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["samples", "--config", str(tiny_run), "--samples.device", "cuda"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: samples.device is 'cuda', but torch finds no GPU here") and said.count("\n") == 1
+
+
 def test_a_blank_prompt_is_refused(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["samples", "--config", str(tiny_run), "--samples.prompt", "  "]) == 2
     assert "samples.prompt is empty" in capsys.readouterr().err
