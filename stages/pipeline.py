@@ -61,7 +61,7 @@ STAGES = {
             "evaluation",
             ("data", "blip", "vqvae", "codes", "prior", "diffusion"),
             "score samples, baseline and controls on held-out captions",
-            settings=("samples.sampling", "diffusion.sampling"),
+            settings=("samples.sampling", "samples.device", "diffusion.sampling"),
         ),
         Stage("latents", ("data", "vqvae", "codes"), "PCA and t-SNE of the test codes"),
         Stage(

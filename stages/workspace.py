@@ -207,7 +207,8 @@ class Workspace:
         chosen = getattr(self.config, stage)
         section = chosen.fingerprint() if hasattr(chosen, "fingerprint") else dataclasses.asdict(chosen)
         for setting in STAGES[stage].settings:
-            section[setting] = dataclasses.asdict(attrgetter(setting)(self.config))
+            value = attrgetter(setting)(self.config)
+            section[setting] = value if isinstance(value, str) else dataclasses.asdict(value)
         return {"config": json.loads(json.dumps(section)), "seed": self.config.seed, "inputs": inputs}
 
     def _describe(self, stage: str, output: Output) -> dict[str, Any]:

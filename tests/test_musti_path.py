@@ -118,4 +118,5 @@ def test_every_stage_runs_from_the_shipped_config(
     ran = [name for name, (_, same, sound) in rows.items() if "not" not in same + sound]
     assert {"BLEU", "METEOR", "ROUGE-1", "ROUGE-L", "VQ-VAE MSE", "VQ-VAE PSNR, dB"} <= set(ran)
     assert {name for name in rows if name.startswith("BLIP")} <= set(ran)
+    assert ("8 of its 10 prompts show a picture that train has too" in table) == official
     assert ("8 of 10 test pairs show a picture that is also in train" in report) == official

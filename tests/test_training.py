@@ -308,7 +308,7 @@ class Typed(Regression):
 def test_bfloat16_is_for_products_alone_and_for_machines_that_multiply_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, able: bool
 ) -> None:
-    monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda: able)
+    monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda _: able)
     monkeypatch.setattr(Typed, "types", set())
     module = train(Typed(), tmp_path, precision="bfloat16")
     assert Typed.types == {torch.bfloat16 if able else torch.float32}

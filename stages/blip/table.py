@@ -29,7 +29,7 @@ _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
 }
 _AREAS = {"roc_auc": roc_auc, "average_precision": average_precision}
 _CAPTIONED = "BLIP's greedy captions of real test pictures against their own captions, one reference each"
-_PUBLISHED = f"as published: related pairs only, {_SCORES['itm']} > 50 %; precision is 1 by construction"
+_PUBLISHED = f"the published rule: related pairs only, {_SCORES['itm']} > 50 %; precision is 1 by construction"
 NO_TEST = "there are no test pairs"
 NO_VAL = "there are no val pairs to choose the threshold on"
 

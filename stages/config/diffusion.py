@@ -18,8 +18,8 @@ class DenoisingConfig:
     guidance_scale: float = 5.0
     """Classifier-free guidance (arXiv:2207.12598); 1 is without."""
     precision: Precision = "float32"
-    """Of products and convolutions: `bfloat16` is faster where the hardware multiplies it; elsewhere pictures are made
-    in float32."""
+    """Of the network's products and convolutions: `bfloat16` is faster where the hardware multiplies it; elsewhere, and
+    with a checkpoint that was tuned, pictures are made in float32."""
 
     def __post_init__(self) -> None:
         if self.num_inference_steps < 1:
@@ -80,7 +80,8 @@ class DiffusionConfig:
     """Steps between validations; the weights of the best (lowest loss) are kept."""
     precision: Precision = "float32"
     """Of products and convolutions in training: `bfloat16` is faster where the hardware multiplies it (elsewhere the
-    stage trains in float32 and says so). The loss is computed in float32, and attention where processors train."""
+    stage trains in float32 and says so). The loss is computed in float32, and where processors train attention and
+    group normalisation are."""
     sampling: DenoisingConfig = field(default_factory=DenoisingConfig)
     """How pictures are made."""
 

@@ -1,7 +1,8 @@
 """What a network multiplies in float32 all the same, where bfloat16 is asked for on a processor.
 
-There normalisation in bfloat16 takes three times as long as in float32, and attention's way back eight times; with
-them in float32 a step of the whole takes 0.75 of float32's time, and painting 0.6 (torch 2.13, AVX-512 with bfloat16).
+There group normalisation in bfloat16 takes three times as long as in float32, and attention's way back eight times;
+with them in float32 a step of the whole takes 0.75 of float32's time, and painting 0.6 (torch 2.13, AVX-512 with
+bfloat16).
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 
 def spare_slow_kernels(network: UNet2DConditionModel) -> None:
-    """Normalisation and attention of the network compute in float32 on processors, whatever autocast says."""
+    """Group normalisation and attention of the network compute in float32 on processors, whatever autocast says."""
     for layer in network.modules():
         if isinstance(layer, nn.GroupNorm):
             layer.register_forward_pre_hook(_widen_input)

@@ -47,7 +47,6 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     material = collect(workspace, features)
     unet = build_unet(section, material.space.channels, material.space.side, features.text_tokens.shape[-1])
     spare_slow_kernels(unet)
-    spare_slow_kernels(unet)
     module = DiffusionModule(unet, section)
     fit(
         module,

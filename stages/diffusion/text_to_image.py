@@ -120,7 +120,7 @@ class DiffusionTextToImage:
     def _predict(self, x_t: Tensor, t: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """The network's prediction for x_t (B,C,h,w), guided."""
         model_input = x_t.repeat(len(text) // len(x_t), 1, 1, 1).contiguous(memory_format=torch.channels_last)
-        with multiplying_in(self.sampling.precision):
+        with multiplying_in(self.sampling.precision, model_input.device):
             found = self.network(model_input, t, encoder_hidden_states=text, encoder_attention_mask=mask).sample
         predicted: Tensor = found.float()
         if not self._guided:

@@ -52,8 +52,14 @@ def paint_with_rival(workspace: Workspace, run: str, prompts: Prompts, seed: int
     return _painted(load_rival(workspace, run), prompts, seed)
 
 
-def require_rivals(workspace: Workspace) -> None:
-    """Nothing, where `paint_with_rival` finds every one of `evaluation.rivals`; otherwise raises as that does."""
+def require_what_is_named(workspace: Workspace) -> None:
+    """Nothing, where every one of `evaluation.rivals` and `samples.device` is there; otherwise a StageError.
+
+    Stages that have not been run are missed later, system by system.
+    """
+    from stages.samples import find_device
+
+    find_device(workspace.config.samples.device)
     if workspace.config.evaluation.rivals:
         from stages.diffusion import require_rival
 

@@ -16,33 +16,38 @@ from stages.evaluation.train_pictures import TRAIN
 from stages.metrics import Metric, caption_scores, unsmoothed_bleu
 
 TEXT_SCORES = ("meteor", "rouge1", "rougeL")
-PICTURE_SCORES = {
-    "prior": tuple(LPIPS_NAMES.values()),
+SCORES = {
+    "prior": ("bleu4_sentence_unsmoothed", *TEXT_SCORES, *LPIPS_NAMES.values()),
     "reconstruction": ("mse", "psnr_db_as_published", *LPIPS_NAMES.values()),
+    "blip": (*("accuracy", "precision", "recall", "f1"), *(f"similarity_{name}" for name in ("mean", "median", "std"))),
 }
+"""Metrics by what they are of."""
+SAID = "pairs of train, as 196 of the published 200 were"
 
 
 def published_section(comparison: Comparison) -> dict[str, Any]:
-    """Scores of `prior`, `reconstruction` and `blip` on pairs of train; how many `prompts`; or a `reason`."""
+    """`SCORES` of pairs of train, each as a metric in JSON."""
     count = comparison.section.published_prompts
     if count == 0:
-        return {"reason": "evaluation.published_prompts is 0"}
+        return {name: _unavailable(name, "evaluation.published_prompts is 0") for name in SCORES}
     prompts = choose_prompts(comparison.dataset.split(TRAIN), count, comparison.seed)
-    found = {system.name: _score(comparison, system, prompts) for system in comparison.systems_named(PICTURE_SCORES)}
-    return {"prompts": len(prompts), **found, "blip": _blip_scores(comparison, prompts)}
+    found = {system.name: _score(comparison, system, prompts) for system in comparison.systems_named(SCORES)}
+    return {**found, "blip": _blip_scores(comparison, prompts)}
+
+
+def _unavailable(name: str, reason: str) -> dict[str, Any]:
+    return {metric: Metric.unavailable(reason, SAID).to_json() for metric in SCORES[name]}
 
 
 def _score(comparison: Comparison, system: System, prompts: Prompts) -> dict[str, Any]:
-    """The system's scores as JSON; a `reason` if it is not there."""
     try:
         case = comparison.show_other(system, prompts, captioned=system.name == "prior")
     except StageError as error:
-        return {"reason": str(error)}
+        return _unavailable(system.name, str(error))
     scores = pixel_scores(case, comparison.instruments)
-    wanted = {name: scores[name] for name in PICTURE_SCORES[system.name] if name in scores}
     if case.captions:
-        wanted = _text_scores(case, comparison.instruments) | wanted
-    return _to_json(wanted, len(prompts))
+        scores |= _text_scores(case, comparison.instruments)
+    return _to_json({name: scores[name] for name in SCORES[system.name] if name in scores})
 
 
 def _text_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
@@ -56,9 +61,11 @@ def _blip_scores(comparison: Comparison, prompts: Prompts) -> dict[str, Any]:
     """What BLIP makes of the true pairs."""
     pictures = comparison.dataset.images[prompts.image_rows]
     related = matching_probabilities(pictures, prompts.texts, comparison.instruments)
-    return _to_json(published_table(related, comparison.instruments.resampling), len(prompts))
+    return _to_json(published_table(related, comparison.instruments.resampling))
 
 
-def _to_json(scores: dict[str, Metric], count: int) -> dict[str, Any]:
-    said = f"{count} pairs of train, as 196 of the published 200 were"
-    return {name: replace(metric, protocol=f"{metric.protocol}; {said}").to_json() for name, metric in scores.items()}
+def _to_json(scores: dict[str, Metric]) -> dict[str, Any]:
+    return {
+        name: replace(metric, protocol=f"{metric.protocol}; {metric.n} {SAID}").to_json()
+        for name, metric in scores.items()
+    }

@@ -7,7 +7,7 @@ paired      other system -> headline metric -> the prior's figure minus the othe
 seeds       painting system -> headline metric -> `mean`, `standard_deviation`, `values` by seed; or a `reason`
 budgets     painting system -> weights, pictures seen and seconds of training, and headline metrics; rivals too
 vqvae, blip, prior  what those stages measured
-published   `prior`, `reconstruction` and `blip` -> metric -> figure by the publication's protocol; or a `reason`
+published   `prior`, `reconstruction` and `blip` -> metric -> figure by the publication's protocol
 copying     `threshold_blip`, `threshold_pixels`: nearer to a train picture than that counts as copied
 confusion   painting system -> attribute -> `asked`, `shown` and `counts`; or a `reason`
 sweep       score -> guidance -> temperature -> figure, on `val`; or a `reason`
@@ -32,7 +32,7 @@ from stages.evaluation.gallery import Gallery, open_galleries
 from stages.evaluation.headlines import log_scores, manifest_figures
 from stages.evaluation.judge import Judge, save_judge
 from stages.evaluation.judging import judge_figures, train_judge
-from stages.evaluation.painters import require_rivals
+from stages.evaluation.painters import require_what_is_named
 from stages.evaluation.paired import paired_differences
 from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
 from stages.evaluation.published import published_section
@@ -53,11 +53,11 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     """Draws with every system, scores, and publishes `metrics.json`, the pictures and the judge.
 
     Raises:
-        StageError: an input or one of `evaluation.rivals` is not there, or `evaluation.split` is not.
+        StageError: an input, one of `evaluation.rivals` or `samples.device` is not there, or `evaluation.split` is not.
     """
     for needed in ("data", "blip", "vqvae", "codes"):
         workspace.require(needed)
-    require_rivals(workspace)
+    require_what_is_named(workspace)
     dataset = load_dataset(workspace.require("data"))
     prompts = choose_prompts(dataset.split(config.evaluation.split), config.evaluation.max_prompts, config.seed)
     seen = count_seen(prompts, dataset)

@@ -11,7 +11,7 @@ from stages.metrics.metric import Combine, Interval, Metric, Samples
 Statistic = Callable[[np.ndarray], float]
 CombinePair = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _REPEATS_AT_A_TIME = 100
-_KEPT_NUMBERS = 2_000_000  # 16 MB of draws at most, a few times over
+_KEPT_NUMBERS = 2_000_000  # 16 MB of draws, four times over at most
 
 
 class Resampling(NamedTuple):
@@ -123,10 +123,13 @@ def _draws(count: int, resampling: Resampling) -> Iterable[np.ndarray]:
     return _keep_draws(count, resampling) if kept else _make_draws(count, resampling)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _keep_draws(count: int, resampling: Resampling) -> tuple[np.ndarray, ...]:
     """Hundreds of figures of as many samples are resampled alike, and drawing takes longer than combining."""
-    return tuple(_make_draws(count, resampling))
+    draws = tuple(_make_draws(count, resampling))
+    for times_drawn in draws:
+        times_drawn.flags.writeable = False
+    return draws
 
 
 def _make_draws(count: int, resampling: Resampling) -> Iterator[np.ndarray]:

@@ -51,7 +51,7 @@ class CachedForward:
         """(B,K) at the position at hand; with guidance, (2B,K)."""
         x = self.start.read() + self.places.index_select(0, self.place.flat)
         if self.context is not None:
-            x = x + _at(self.context, self.place.flat)
+            x = x + at(self.context, self.place.flat)
         for block in self.blocks:
             x = block.step(x)
         out: Tensor = self.network.out(x)
@@ -82,8 +82,8 @@ def captured(action: Callable[[], None], device: torch.device) -> Callable[[], N
     return graph.replay
 
 
-def _at(x: Tensor, flat: Tensor) -> Tensor:
-    """x (B,HW,C) at a position: (B,C)."""
+def at(x: Tensor, flat: Tensor) -> Tensor:
+    """x (B,HW,...) at a position: (B,...)."""
     return x.index_select(1, flat)[:, 0]
 
 
@@ -140,7 +140,7 @@ class _CachedResidual:
         self.conv_out.write(F.elu(self.conv_in.read()))
         hidden = self.conv_out.read()
         if self.context is not None:
-            hidden = hidden + _at(self.context, self.place.flat)
+            hidden = hidden + at(self.context, self.place.flat)
         if self.text is not None:
             hidden = hidden + self.text
         return x + F.glu(hidden, dim=-1)

@@ -59,8 +59,11 @@ class Prior:
         return Codes(top_codes, bottom_codes)
 
     def to(self, device: str) -> "Prior":
-        """The same with its networks there, "cpu" or "cuda"."""
-        return Prior(self.top.to(device), self.bottom.to(device))
+        """Itself, its networks moved there, "cpu" or "cuda"."""
+        for network in (self.top, self.bottom):
+            network.to(device)
+        self.__dict__.pop("samplers", None)
+        return self
 
     def _sample_level(
         self,

@@ -2,14 +2,14 @@
 
 The public loop runs the whole network for every position. Here what later positions read again is kept: by compiled
 code on a processor (`compiled/`), by torch elsewhere (`cached.py`). The codes are those of the full forward for the
-same noise: `sample_by_full_forward` is kept as the yardstick.
+same noise, on a GPU as far as its convolutions round alike (TF32): `sample_by_full_forward` is kept as the yardstick.
 """
 
 import torch
 from torch import Tensor
 
 from stages.config.samples import SamplingOptions
-from stages.prior.cached import CachedForward, Place, captured
+from stages.prior.cached import CachedForward, at, captured
 from stages.prior.compiled import CompiledSampler
 from stages.prior.drawing import UNKNOWN, draw, guide
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
@@ -62,8 +62,8 @@ def sample_by_cached_forward(
     given = None if known is None else known.flatten(1)
 
     def draw_code() -> None:
-        drawn = draw(guide(steps.logits(), options.guidance_scale), _at(noise, place), options)
-        drawn = drawn if given is None else _keep(_at(given, place), drawn)
+        drawn = draw(guide(steps.logits(), options.guidance_scale), at(noise, place.flat), options)
+        drawn = drawn if given is None else _keep(at(given, place.flat), drawn)
         codes.index_copy_(1, place.flat, drawn[:, None])
         steps.remember(drawn)
 
@@ -95,11 +95,6 @@ def sample_by_full_forward(
             drawn = draw(guide(logits, options.guidance_scale), noise[:, row * side + column], options)
             codes[:, row, column] = drawn if known is None else _keep(known[:, row, column], drawn)
     return codes
-
-
-def _at(x: Tensor, place: Place) -> Tensor:
-    """x (B,HW,...) at the position at hand: (B,...)."""
-    return x.index_select(1, place.flat)[:, 0]
 
 
 def _keep(known: Tensor, drawn: Tensor) -> Tensor:

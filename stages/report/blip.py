@@ -84,7 +84,7 @@ def decision_table(metrics: dict[str, Metric]) -> Table:
     hard = f"captions {'differing in one attribute' if _confusions(metrics) else 'nearest to the own'}"
     rows = {score: f"against shuffled captions, {name}" for score, name in SCORES.items()}
     rows |= {f"{score}_hard": f"against {hard}, {name}" for score, name in SCORES.items()}
-    for protocol, name in (rows | {"published": "as published: related pairs only, ITM"}).items():
+    for protocol, name in (rows | {"published": "the published rule: related pairs only, ITM"}).items():
         found = {figure: metrics.get(f"{protocol}_{figure}") for figure in DECISIONS}
         if any(found.values()):
             table.rows.append(_decision_row(table, name, found, kinds))

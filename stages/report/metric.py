@@ -52,7 +52,7 @@ KINDS = {
     "bleu2": Kind("BLEU-2", "score", 1),
     "bleu3": Kind("BLEU-3", "score", 1),
     "bleu4": Kind("BLEU-4", "score", 1),
-    "bleu4_sentence": Kind("BLEU-4, mean over sentences", "score", 1),
+    **{f"bleu{n}_sentence": Kind(f"BLEU-{n}, mean over sentences", "score", 1) for n in (1, 2, 3, 4)},
     "meteor": Kind("METEOR", "score", 1),
     "rouge1": Kind("ROUGE-1 F1", "score", 1),
     "rouge2": Kind("ROUGE-2 F1", "score", 1),
@@ -157,6 +157,9 @@ def kind_of(path: str) -> Kind:
         kind = kind_of(path.removesuffix(COMPOSITIONS))
         return kind._replace(label=f"{kind.label}, new compositions")
     head, _, name = path.rpartition("/")
+    if head.endswith(COMPOSITIONS):
+        kind = kind_of(f"{head.removesuffix(COMPOSITIONS)}/{name}")
+        return kind._replace(label=f"{kind.label}, new compositions")
     found = _kind_by_ending(head or path)
     if found is not None and not head:
         return found

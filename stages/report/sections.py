@@ -9,12 +9,13 @@ from stages.pipeline import STAGES
 from stages.report.comparisons import role_groups
 from stages.report.copying import COPYING
 from stages.report.facts import Evaluation, RunFacts, system_name
-from stages.report.metric import Kind, Metric, flatten, kind_of, write_number
+from stages.report.metric import COMPOSITIONS, Kind, Metric, flatten, kind_of, write_number
 from stages.report.table import Cell, Table, cross_table, list_table
 
-PER_ATTRIBUTE = re.compile(r"^(?:attribute_)?accuracy(?P<split>_compositions)?/(?P<part>.+)$")
-PER_SCENE = re.compile(r"^attribute_accuracy_scene(?P<split>_compositions)?/(?P<part>.+)$")
-ON_SPLIT = {None: "", "_compositions": ", on new compositions"}
+PER_ATTRIBUTE = re.compile(rf"^(?:attribute_)?accuracy(?P<split>{COMPOSITIONS})?/(?P<part>.+)$")
+PER_SCENE = re.compile(rf"^attribute_accuracy_scene(?P<split>{COMPOSITIONS})?/(?P<part>.+)$")
+ON_SPLIT = {None: "", COMPOSITIONS: ", on new compositions"}
+JUDGE = "Judge, on real pictures"
 FAMILIES = {
     "Do the pictures show what the prompts say?": re.compile(r"attribute_|itm_|itc_|r_precision"),
     "BLIP's captions of the pictures, against the prompts": re.compile(r"bleu|meteor|rouge|cider"),
@@ -122,7 +123,7 @@ def _mark_best(row: list[Cell], systems: list[str], metrics: list[Metric | None]
 def attribute_tables(evaluation: Evaluation) -> list[Table]:
     """Share of pictures that show each captioned attribute, by system; the judge's own accuracy beside them."""
     systems = {system_name(name): metrics for name, metrics in evaluation.systems.items()}
-    systems["Judge, on real pictures"] = evaluation.section("judge")
+    systems[JUDGE] = evaluation.section("judge")
     return _part_tables("attributes", "Attribute accuracy, attribute by attribute", "attribute", PER_ATTRIBUTE, systems)
 
 
@@ -141,7 +142,7 @@ def _part_tables(
         columns = {name: parts_of(metrics, pattern, split) for name, metrics in systems.items()}
         columns = {name: found for name, found in columns.items() if found}
         rows = {part: Kind(part.replace("_", " "), "percent", 0) for found in columns.values() for part in found}
-        if rows:
+        if columns.keys() - {JUDGE}:
             tables.append(cross_table(f"{id}{split or ''}", title + said, corner, columns, rows))
     return tables
 

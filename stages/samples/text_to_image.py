@@ -99,7 +99,7 @@ def load_text_to_image(workspace: Workspace) -> TextToImage:
     Raises:
         StageError: a stage has not been run, its artefact is damaged, or `samples.device` is not there.
     """
-    device = _device(workspace.config.samples.device)
+    device = find_device(workspace.config.samples.device)
     return TextToImage(
         load_blip(workspace.require("blip")),
         load_prior(workspace.require("prior")).to(device),
@@ -108,7 +108,8 @@ def load_text_to_image(workspace: Workspace) -> TextToImage:
     )
 
 
-def _device(wanted: str) -> str:
+def find_device(wanted: str) -> str:
+    """`samples.device`, if it is there; otherwise a StageError."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise StageError("samples.device is 'cuda', but torch finds no GPU here; --samples.device cpu draws without")
     return wanted

@@ -27,22 +27,28 @@ def precision_plugin(wanted: Precision) -> PrecisionPlugin:
     """For Lightning's trainer. What a processor would only emulate, many times slower, is done in float32, and said."""
     if wanted == "float32":
         return PrecisionPlugin()
-    if not multiplies_bfloat16():
+    if not multiplies_bfloat16(_lightning_s_choice()):
         log.warning("this machine does not multiply bfloat16: training in float32")
         return PrecisionPlugin()
     return Bfloat16()
 
 
-def multiplying_in(wanted: Precision) -> torch.autocast:
-    """What networks are used in where they are to multiply as `precision_plugin` has them trained."""
-    enabled = wanted == "bfloat16" and multiplies_bfloat16()
-    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=enabled)
+def multiplying_in(wanted: Precision, device: torch.device) -> torch.autocast:
+    """What a network on that device is used in where it is to multiply as `precision_plugin` has it trained."""
+    enabled = wanted == "bfloat16" and multiplies_bfloat16(device.type)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether the device that Lightning would choose has instructions for bfloat16."""
-    if torch.cuda.is_available():
+def multiplies_bfloat16(device_type: str) -> bool:
+    """Whether such a device of this machine has instructions for bfloat16."""
+    if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.backends.mps.is_available():
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if device_type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def _lightning_s_choice() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

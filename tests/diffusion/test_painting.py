@@ -69,7 +69,7 @@ def test_every_sampler_paints_and_edits(workspace: Workspace, scheduler: str) ->
 def test_bfloat16_is_for_the_network_alone_and_for_machines_that_multiply_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, able: bool
 ) -> None:
-    monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda: able)
+    monkeypatch.setattr("stages.training.precision.multiplies_bfloat16", lambda _: able)
     paint = load_from_scratch(workspace)
     types, attended = set(), set()
     paint.network.conv_in.register_forward_hook(lambda _, inputs, output: types.add((inputs[0].dtype, output.dtype)))

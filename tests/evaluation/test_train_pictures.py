@@ -23,8 +23,19 @@ def test_the_nearest_by_cosine_is_taken_and_of_ties_the_first() -> None:
     rounded = known.copy()
     rounded[3, 0] += 1e-7  # the same caption, read in another batch
     assert nearest_captions(wanted, rounded).tolist() == [1, 2, 0]
-    many = np.tile(wanted, (50, 1))  # more than are taken at a time
-    assert nearest_captions(many, known).tolist() == [1, 2, 0] * 50
+
+
+def test_of_captions_that_are_read_alike_the_first_is_taken_however_many_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    captions = rng.normal(size=(40, 64)).astype(np.float32)
+    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
+    read_again = captions + rng.normal(scale=1e-8, size=(3, *captions.shape)).astype(np.float32)
+    known = np.concatenate([captions, *read_again])
+    assert nearest_captions(captions, known).tolist() == list(range(40))
+    monkeypatch.setattr("stages.evaluation.train_pictures._AT_ONCE", 7)
+    assert nearest_captions(captions, known).tolist() == list(range(40))
 
 
 def test_retrieval_copies_the_picture_of_the_nearest_train_caption(tiny_run: Path) -> None:

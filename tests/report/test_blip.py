@@ -58,11 +58,11 @@ def test_decisions_by_what_the_caption_is_told_from(make_tree: Callable[..., Any
         "against shuffled captions, ITC",
         "against captions differing in one attribute, ITM",
         "against captions differing in one attribute, ITC",
-        "as published: related pairs only, ITM",
+        "the published rule: related pairs only, ITM",
     ]
     assert rows["against shuffled captions, ITM"] == ["95.0 %", "94.0 %", "96.0 %", "95.0 %", "0.987", "0.981", "0.420"]
     assert rows["against captions differing in one attribute, ITC"][-3:] == ["0.767", "0.761", "0.640"]
-    assert rows["as published: related pairs only, ITM"] == [*["97.0 %"] * 4, "–", "–", "–"]
+    assert rows["the published rule: related pairs only, ITM"] == [*["97.0 %"] * 4, "–", "–", "–"]
     assert len(table.notes) == 6  # one protocol for each row, one for all thresholds
     assert all(row[0].notes for row in table.rows)
 

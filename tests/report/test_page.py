@@ -280,7 +280,7 @@ def test_scenes_and_confusions_have_their_tables(make_tree: Callable[..., Any]) 
     assert [cell.text for row in table.rows for cell in row if cell.best] == ["69", "57"]
     html, _ = published(tree)
     results = section(html, "results")
-    assert "<details><summary>Likeness to the prompt&#39;s own picture</summary>" in results
+    assert ">Likeness to the prompt&#39;s own picture</summary>" in results
     assert results.count(": what was asked for and what is shown, attribute by attribute</summary>") == 2
     bare = make_page_without_attributes(tree)
     assert bare.confusion == {} and not bare.confused.rows and not bare.scenes

@@ -15,7 +15,6 @@ from stages.diffusion.pretrained.published import Base
 from stages.errors import StageError
 from stages.painter import Editing
 from stages.seeding import picture_seeds
-from stages.training import multiplying_in
 from stages.workspace import Workspace
 
 
@@ -47,8 +46,7 @@ class TunedTextToImage:
             StageError: the strength of the editing leaves no step to take.
         """
         pipeline, inputs = self._choose(editing)
-        with multiplying_in(self.sampling.precision):
-            painted = self._paint(pipeline, prompts, picture_seeds(seed, len(prompts), start), batch_size, inputs)
+        painted = self._paint(pipeline, prompts, picture_seeds(seed, len(prompts), start), batch_size, inputs)
         return painted if editing is None else editing.keep_pixels(painted)
 
     def _choose(self, editing: Editing | None) -> tuple[Any, dict[str, Any]]:

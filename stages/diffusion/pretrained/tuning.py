@@ -10,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 
 from stages.config import RunConfig
 from stages.data import PreparedSet, load_dataset
+from stages.diffusion.precision import spare_slow_kernels
 from stages.diffusion.pretrained.checkpoint import Checkpoint, find_checkpoint
 from stages.diffusion.pretrained.module import TuningModule
 from stages.diffusion.pretrained.pairs import TuningPairs, keep_latents
@@ -38,6 +39,7 @@ def tune(config: RunConfig, workspace: Workspace) -> None:
     base = _remember_base(checkpoint, pipeline, dataset, scratch)
     pairs = _make_pairs(pipeline, dataset, scratch)
     add_lora(pipeline.unet, section.lora_rank, section.lora_alpha, config.seed)
+    spare_slow_kernels(pipeline.unet)
     module = TuningModule(pipeline, section)
     _fit(module, pairs["train"], pairs.get("val"), config.seed, scratch)
     with workspace.publish("diffusion") as output:
