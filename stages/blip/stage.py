@@ -16,12 +16,13 @@ from stages.blip.network import BlipNetwork, build_network
 from stages.blip.pretrained import load_pretrained, save_network
 from stages.blip.scores import score_pairs, write_captions
 from stages.blip.smells import smell_table
-from stages.blip.table import Table, build_table, caption_table, histograms
+from stages.blip.table import build_table, caption_table, histograms
 from stages.blip.tokenizer import train_tokenizer
 from stages.blip.tuning import choose_tuned, merge_tuned
 from stages.config import RunConfig
 from stages.config.blip import BlipConfig
 from stages.data import PreparedSet, load_dataset
+from stages.metrics import Table, figures_of, write_table
 from stages.training import Batches, Best, fit, parameter_count
 from stages.workspace import Workspace
 
@@ -53,10 +54,9 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         blip = Blip(module.network, tokenizer, max_tokens).to("cuda" if torch.cuda.is_available() else "cpu")
         truncated = extract_features(blip, dataset, output.directory / "features", digest)
         measured = measure(blip, load_features(output.directory), dataset, config.seed)
-        _write_json(output.directory / "table.json", {name: row.to_json() for name, row in measured.table.items()})
+        write_table(measured.table, output.directory)
         _write_json(output.directory / "histograms.json", measured.histograms)
-        output.figures |= figures | {"captions_truncated": truncated}
-        output.figures |= {name: row.value for name, row in measured.table.items()}
+        output.figures |= figures | {"captions_truncated": truncated} | figures_of(measured.table)
     _log.info("blip: %s of %d captions truncated; %s", truncated, len(dataset.records), _summary(measured.table))
 
 

@@ -15,10 +15,17 @@ from stages.blip.metrics import (
     roc_auc,
 )
 from stages.blip.scores import KINDS, Negatives, PairScores, Rows
-from stages.metrics import Metric, Resampling, bootstrap_rows, caption_scores, find_thesaurus, mean_metric
+from stages.metrics import (
+    TABLE_REPEATS,
+    Metric,
+    Resampling,
+    Table,
+    bootstrap_rows,
+    caption_scores,
+    find_thesaurus,
+    mean_metric,
+)
 
-Table = dict[str, Metric]
-_REPEATS = 1000
 _BINS = 40
 _RANKS = (1, 5, 10)
 _SCORES = {"itm": "matching probability (ITM)", "itc": "cosine of the pooled embeddings (ITC)"}
@@ -42,7 +49,7 @@ def build_table(test: PairScores | None, val: PairScores | None, seed: int) -> T
         val: what the thresholds are chosen on; None when there is no val split.
         seed: of the bootstrap.
     """
-    resampling = Resampling(_REPEATS, seed)
+    resampling = Resampling(TABLE_REPEATS, seed)
     table: Table = {}
     for score in KINDS:
         for prefix, kind in ((score, "shuffled"), (f"{score}_hard", "hard")):
@@ -59,7 +66,7 @@ def caption_table(references: list[str], written: list[str], seed: int) -> Table
         references: n captions of real pictures.
         written: n captions by BLIP of the same pictures.
     """
-    scores = caption_scores(references, written, find_thesaurus(), Resampling(_REPEATS, seed), _CAPTIONED)
+    scores = caption_scores(references, written, find_thesaurus(), Resampling(TABLE_REPEATS, seed), _CAPTIONED)
     return {f"caption_{name}": metric for name, metric in scores.items()}
 
 

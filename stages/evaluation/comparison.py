@@ -12,7 +12,7 @@ from stages.config import RunConfig
 from stages.data import PreparedSet
 from stages.errors import StageError
 from stages.evaluation.compared import COMPARED
-from stages.evaluation.drawing import Drawn, draw_pictures
+from stages.evaluation.drawing import Drawn, draw_pictures, seconds_per_picture
 from stages.evaluation.prompts import Prompts, derange
 from stages.evaluation.scores import Case, Instruments, attribute_scores, score, unavailable_scores, write_captions
 from stages.evaluation.systems import System, painting_systems, systems_of
@@ -59,9 +59,9 @@ class Comparison:
             np.save(folder / f"{system.name}.npy", drawn.pictures, allow_pickle=False)
             case = self._case(drawn.pictures, prompts, system.name)
             captions[system.name] = case.captions
-            found[system.name] = score(case, self.instruments) | _seconds(drawn, system.not_drawn)
+            found[system.name] = score(case, self.instruments) | self._seconds(drawn, system.not_drawn)
             if system.name == "prior" and others is not None:
-                again = _seconds(drawn, "the pictures are those of 'prior'")
+                again = self._seconds(drawn, "the pictures are those of 'prior'")
                 found[SHUFFLED] = score(case.against(others), self.instruments) | again
         write_json(folder / "captions.json", captions)
         return _of_every_system(found, reasons)
@@ -88,7 +88,7 @@ class Comparison:
             StageError: it is not there.
         """
         drawn = self._require(system, prompts)
-        return score(self._case(drawn.pictures, prompts, system.name), self.instruments) | _seconds(drawn, "")
+        return score(self._case(drawn.pictures, prompts, system.name), self.instruments) | self._seconds(drawn)
 
     def show_other(self, system: System, prompts: Prompts, *, captioned: bool) -> Case:
         """A system's pictures of other prompts than those compared, with what is needed to score them.
@@ -134,6 +134,9 @@ class Comparison:
         scratch = self.scratch / prompts.split / name
         return draw_pictures(draw, len(prompts), self.section.batch_size, scratch, f"{name}: {prompts.split}")
 
+    def _seconds(self, drawn: Drawn, not_drawn: str = "") -> dict[str, Metric]:
+        return {"seconds_per_picture": seconds_per_picture(drawn, self.instruments.resampling, not_drawn)}
+
     def _case(self, pictures: np.ndarray, prompts: Prompts, name: str | None) -> Case:
         """With BLIP's captions of the pictures, unless these have no name."""
         targets = np.asarray(self.dataset.images[prompts.image_rows])
@@ -164,13 +167,6 @@ def distinct(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON; a number that is not finite is a mistake here and refused."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _seconds(drawn: Drawn, not_drawn: str) -> dict[str, Metric]:
-    protocol = f"seconds to draw a picture, mean over {len(drawn.pictures)}, in batches, loading not counted"
-    if not_drawn:
-        return {"seconds_per_picture": Metric.unavailable(not_drawn, protocol)}
-    return {"seconds_per_picture": Metric(drawn.seconds_per_picture, len(drawn.pictures), None, protocol)}
 
 
 def _of_every_system(found: Scores, reasons: dict[str, str]) -> Scores:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from stages.metrics import Metric, Resampling, bootstrap_interval
+
 Draw = Callable[[int, int], np.ndarray]
 """Numbers first and last + 1 of prompts -> pictures (B,H,W,3) uint8."""
 
@@ -20,13 +22,14 @@ class Drawn:
 
     pictures: np.ndarray
     """(n,H,W,3) uint8."""
-    seconds_per_picture: float
+    batches: np.ndarray
+    """(b,2) seconds and number of pictures of each batch."""
 
 
 def draw_pictures(draw: Draw, count: int, batch_size: int, scratch: Path, desc: str) -> Drawn:
     """Pictures of `count` prompts, a file in `scratch` for each batch."""
     scratch.mkdir(parents=True, exist_ok=True)
-    pictures, seconds = [], 0.0
+    pictures, batches = [], []
     with tqdm(total=count, desc=desc, unit="picture", leave=False, dynamic_ncols=True) as bar:
         for first in range(0, count, batch_size):
             last = min(first + batch_size, count)
@@ -35,9 +38,28 @@ def draw_pictures(draw: Draw, count: int, batch_size: int, scratch: Path, desc: 
                 _draw_batch(draw, first, last, path)
             with np.load(path, allow_pickle=False) as batch:
                 pictures.append(batch["pictures"])
-                seconds += float(batch["seconds"])
+                batches.append((float(batch["seconds"]), last - first))
             bar.update(last - first)
-    return Drawn(np.concatenate(pictures), seconds / count)
+    return Drawn(np.concatenate(pictures), np.array(batches))
+
+
+def seconds_per_picture(drawn: Drawn, resampling: Resampling, not_drawn: str = "") -> Metric:
+    """With an interval over batches, which is what the time varies over; none where there is only one.
+
+    Args:
+        not_drawn: why no time can be given; empty where it can.
+    """
+    count, batches = len(drawn.pictures), len(drawn.batches)
+    protocol = (
+        f"seconds to draw a picture, mean over {count}, loading not counted; the interval is over {batches} batches"
+    )
+    if not_drawn:
+        return Metric.unavailable(not_drawn, protocol)
+    seconds, pictures = drawn.batches.sum(axis=0)
+    interval = None
+    if batches > 1:
+        interval = bootstrap_interval(drawn.batches, lambda sums: sums[:, 0] / sums[:, 1], resampling)
+    return Metric(float(seconds / pictures), count, interval, protocol)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from stages.data import PreparedSet
 from stages.evaluation.judge import Judge, JudgeSizes, read_pictures
 from stages.evaluation.judge_module import JudgeModule, TrainPictures
 from stages.evaluation.labels import ABSENT, attribute_labels
-from stages.metrics import Metric, Resampling, attributes, bootstrap_interval, mean_metric
+from stages.metrics import Metric, Resampling, Samples, attributes, combined_metric, mean_metric
 from stages.training import Batches, fit
 
 log = logging.getLogger("stages.evaluation")
@@ -117,7 +117,5 @@ def _figures_on(judge: Judge, dataset: PreparedSet, split: str, resampling: Resa
         "accuracy_exact": (lambda sums: attributes.attribute_exact(sums, len(rows)), "every attribute right"),
     }
     for name, (combine, what) in combinations.items():
-        value = float(combine(counts.sum(axis=0, keepdims=True))[0])
-        interval = bootstrap_interval(counts, combine, resampling)
-        figures[name] = Metric(value, len(rows), interval, f"{protocol}; {what}").to_json()
+        figures[name] = combined_metric(Samples(counts, combine), f"{protocol}; {what}", resampling).to_json()
     return figures

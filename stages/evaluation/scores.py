@@ -17,8 +17,8 @@ from stages.metrics import (
     Samples,
     Thesaurus,
     attributes,
-    bootstrap_interval,
     caption_scores,
+    combined_metric,
     matching,
     mean_metric,
     pixels,
@@ -128,13 +128,7 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
         "attribute_exact": lambda sums: attributes.attribute_exact(sums, len(pictures)),
     }
     metrics = {
-        name: Metric(
-            float(combine(counts.sum(axis=0, keepdims=True))[0]),
-            len(pictures),
-            bootstrap_interval(counts, combine, instruments.resampling),
-            protocols[name],
-            samples=Samples(counts, combine),
-        )
+        name: combined_metric(Samples(counts, combine), protocols[name], instruments.resampling)
         for name, combine in combinations.items()
     }
     for column, name in enumerate(instruments.judge.attributes):
@@ -157,9 +151,7 @@ def _scene_scores(counts: np.ndarray, labels: np.ndarray, judge: Judge, resampli
         if len(own) == 0:
             metrics[name] = Metric.unavailable("no prompt asks for this scene", protocol)
             continue
-        value = float(attributes.attribute_accuracy(own.sum(axis=0, keepdims=True))[0])
-        interval = bootstrap_interval(own, attributes.attribute_accuracy, resampling)
-        metrics[name] = Metric(value, len(own), interval, protocol)
+        metrics[name] = combined_metric(Samples(own, attributes.attribute_accuracy), protocol, resampling)
     return metrics
 
 

@@ -38,7 +38,7 @@ from stages.evaluation.prompts import Prompts, choose_prompts, count_seen
 from stages.evaluation.published import published_section
 from stages.evaluation.realism import add_realism, choose_reference
 from stages.evaluation.scores import Instruments, pool_captions
-from stages.evaluation.sections import blip_section, prior_section, vqvae_section
+from stages.evaluation.sections import measured_section
 from stages.evaluation.seeds import seeds_section
 from stages.evaluation.sweep import sweep_section
 from stages.metrics import Resampling, find_thesaurus
@@ -79,9 +79,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             "paired": _to_json(paired_differences(systems, instruments.resampling)),
             "seeds": seeds_section(comparison, prompts, systems),
             "budgets": budgets_section(workspace, comparison, prompts, systems),
-            "vqvae": vqvae_section(workspace),
-            "blip": blip_section(workspace),
-            "prior": prior_section(workspace),
+            **{stage: measured_section(workspace, stage) for stage in ("vqvae", "blip", "prior")},
             "published": published_section(comparison),
             **beside,
             "sweep": sweep_section(config, workspace, dataset, instruments),

@@ -1,6 +1,6 @@
 """Bootstrap 95 % intervals: of what sums over samples give (means, shares, corpus BLEU), and of what they do not."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from stages.metrics.metric import Combine, Interval, Metric, Samples
 
 Statistic = Callable[[np.ndarray], float]
 CombinePair = Callable[[np.ndarray, np.ndarray], np.ndarray]
+CombineFigures = Callable[[list[np.ndarray]], np.ndarray]
 _REPEATS_AT_A_TIME = 100
 _KEPT_NUMBERS = 2_000_000  # 16 MB of draws, four times over at most
 
@@ -46,11 +47,27 @@ def bootstrap_difference(first: Samples, second: Samples, resampling: Resampling
     counts = len(first.statistics), len(second.statistics)
     if counts[0] != counts[1]:
         raise ValueError(f"a paired bootstrap needs as many samples of both, got {counts[0]} and {counts[1]}")
-    width = first.statistics.shape[1]
-    both = np.concatenate([first.statistics, second.statistics], axis=1, dtype=np.float64)
-    return bootstrap_interval(
-        both, lambda sums: first.combine(sums[:, :width]) - second.combine(sums[:, width:]), resampling
-    )
+    return bootstrap_together([first, second], lambda figures: figures[0] - figures[1], resampling)
+
+
+def bootstrap_together(parts: Sequence[Samples], combine: CombineFigures, resampling: Resampling) -> Interval:
+    """Interval of what is made of several figures, whose samples i are drawn together.
+
+    Args:
+        parts: what each figure is combined from, of as many samples each.
+        combine: figures of R resamples, an array (R,) for each part -> figures (R,).
+
+    Raises:
+        ValueError: they are not of as many samples, there are none, or no resample has every figure.
+    """
+    ends = np.cumsum([part.statistics.shape[1] for part in parts])
+    together = np.concatenate([part.statistics for part in parts], axis=1, dtype=np.float64)
+
+    def of_sums(sums: np.ndarray) -> np.ndarray:
+        columns = np.split(sums, ends[:-1], axis=1)
+        return combine([part.combine(own) for part, own in zip(parts, columns, strict=True)])
+
+    return bootstrap_interval(together, of_sums, resampling)
 
 
 def bootstrap_rows(statistic: Statistic, count: int, resampling: Resampling) -> Interval:
@@ -110,9 +127,18 @@ def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Me
         return Metric.unavailable("there are no samples", protocol)
     if not np.isfinite(values).all():
         return Metric.unavailable("it is infinite for at least one sample", protocol)
-    samples = Samples(values[:, None], lambda sums: sums[:, 0] / len(values))
-    interval = bootstrap_interval(*samples, resampling)
-    return Metric(float(values.mean()), len(values), interval, protocol, samples=samples)
+    return combined_metric(Samples(values[:, None], lambda sums: sums[:, 0] / len(values)), protocol, resampling)
+
+
+def combined_metric(samples: Samples, protocol: str, resampling: Resampling) -> Metric:
+    """What is combined from all samples, with its interval.
+
+    Raises:
+        ValueError: there are no samples, or what is combined of them is not finite.
+    """
+    statistics, combine = samples
+    value = float(combine(statistics.sum(axis=0, keepdims=True, dtype=np.float64))[0])
+    return Metric(value, len(statistics), bootstrap_interval(*samples, resampling), protocol, samples=samples)
 
 
 def _draws(count: int, resampling: Resampling) -> Iterable[np.ndarray]:

@@ -26,9 +26,10 @@ class CodeBatch(NamedTuple):
 
 
 def bits_per_code(logits: Tensor, codes: Tensor) -> Tensor:
-    """Mean negative log-likelihood of codes (B,H,W) under logits (B,K,H,W), in bits."""
+    """Mean negative log-likelihood (B,) of each picture's codes (B,H,W) under logits (B,K,H,W), in bits."""
     rows = logits.movedim(1, -1).flatten(0, 2).float()  # as the network has them: K lies last, nothing is copied
-    return F.cross_entropy(rows, codes.flatten()) / math.log(2)
+    nats = F.cross_entropy(rows, codes.flatten(), reduction="none").unflatten(0, codes.shape)
+    return nats.mean(dim=(1, 2)) / math.log(2)
 
 
 class PriorModule(pl.LightningModule):
@@ -51,9 +52,13 @@ class PriorModule(pl.LightningModule):
         self.log_dict({"val/loss": nll, "val/nll_bits_per_code": nll}, batch_size=size)
         self.log("val/nll_bits_per_code_shuffled", self._step(shuffled), batch_size=size)
 
-    def _step(self, batch: CodeBatch) -> Tensor:
+    def bits_per_code(self, batch: CodeBatch) -> Tensor:
+        """Of each picture (B,), in bits."""
         conditioning = self.network.condition(batch.captions, batch.context)
         return bits_per_code(self.network(batch.codes, conditioning), batch.codes)
+
+    def _step(self, batch: CodeBatch) -> Tensor:
+        return self.bits_per_code(batch).mean()
 
     def configure_optimizers(self) -> Any:
         return adamw_cosine(self, self.level.lr, self.config.weight_decay, 50, self.level.max_steps, betas=(0.9, 0.98))

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,9 @@ from stages.blip import Features, load_features
 from stages.codes import CodeStore, SplitCodes
 from stages.config import RunConfig
 from stages.config.prior import LevelConfig, PriorConfig
+from stages.metrics import TABLE_REPEATS, Resampling, figures_of, write_table
 from stages.prior.captions import Captions
+from stages.prior.measures import LEVELS, measure
 from stages.prior.module import CodeBatch, PriorModule
 from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import Prior, save_prior
@@ -22,6 +23,7 @@ from stages.workspace import Workspace
 
 log = logging.getLogger("stages.prior")
 MEASURED_TRAIN_PAIRS = 500
+PAIRS_AT_ONCE = 100
 
 
 class CodedPairs:
@@ -58,15 +60,15 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     features = load_features(workspace.require("blip"))
     store = CodeStore.open(workspace.require("codes"), blip=workspace.digest("blip"))
     train, val = store.read_train(), store.read("val")
-    modules = {}
-    for name in ("top", "bottom"):
+    modules, held_out = {}, _sweeps(val, features)
+    for name in LEVELS:
         sizes = _sizes(name, config.prior, store, features)
         modules[name] = PriorModule(PixelSNAIL(sizes), _level(name, config.prior), config.prior)
-        pairs, held_out = CodedPairs(train, features, name), CodedPairs(val, features, name)
+        pairs = CodedPairs(train, features, name)
         fit(
             modules[name],
             Batches(pairs.batch, len(pairs), modules[name].level.batch_size, config.seed),
-            Sweep(held_out.batch, len(held_out), 100),
+            held_out[name],
             max_steps=modules[name].level.max_steps,
             val_every=config.prior.val_every,
             scratch=workspace.scratch("prior"),
@@ -77,14 +79,20 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         )
     with workspace.publish("prior") as output:
         save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)
-        for name, module in modules.items():
-            output.figures[f"parameters_{name}"] = parameter_count(module.network)
-            output.figures |= measure(module, CodedPairs(val, features, name), name, "val")
-            seen = CodedPairs(train, features, name, most=MEASURED_TRAIN_PAIRS)
-            output.figures |= measure(module, seen, name, "train")
-        output.figures |= _together(output.figures, train)
+        output.figures |= {f"parameters_{name}": parameter_count(module.network) for name, module in modules.items()}
+        resampling = Resampling(TABLE_REPEATS, config.seed)
+        table = measure(modules, held_out, "val", resampling)
+        table |= measure(modules, _sweeps(train, features, MEASURED_TRAIN_PAIRS), "train", resampling)
+        write_table(table, output.directory)
+        output.figures |= figures_of(table)
         output.figures["pictures_seen"] = pictures_seen(modules, workspace.scratch("prior"))
     _report(output.figures)
+
+
+def _sweeps(codes: SplitCodes, features: Features, most: int | None = None) -> dict[str, Sweep]:
+    """By level: every pair of a split once, or `most` of them."""
+    pairs = {level: CodedPairs(codes, features, level, most) for level in LEVELS}
+    return {level: Sweep(found.batch, len(found), PAIRS_AT_ONCE) for level, found in pairs.items()}
 
 
 def _level(name: str, config: PriorConfig) -> LevelConfig:
@@ -114,35 +122,6 @@ def pictures_seen(modules: dict[str, PriorModule], scratch: Path) -> int:
     """Training pictures that the network which was shown most of them has seen, repeats counted."""
     curves = scratch / "curves.jsonl"
     return max(steps_done(curves, f"prior-{name}") * module.level.batch_size for name, module in modules.items())
-
-
-@torch.no_grad()
-def measure(module: PriorModule, pairs: CodedPairs, level: str, split: str) -> dict[str, float]:
-    """Bits per code of a split with its captions, with other pictures' captions, and with none."""
-    totals = {"": 0.0, "_shuffled": 0.0, "_uncaptioned": 0.0}
-    for batch in Sweep(pairs.batch, len(pairs), 100):
-        variants = {
-            "": batch,
-            "_shuffled": batch._replace(captions=batch.captions.shuffle()),
-            "_uncaptioned": batch._replace(captions=batch.captions.drop()),
-        }
-        for suffix, variant in variants.items():
-            totals[suffix] += float(module._step(variant)) * len(batch.codes)
-    return {f"{split}_nll_bits_per_code_{level}{suffix}": total / len(pairs) for suffix, total in totals.items()}
-
-
-def _together(figures: dict[str, Any], codes: SplitCodes) -> dict[str, float]:
-    """Bits per code over both levels' codes of a picture together."""
-    top, bottom = codes.top[0].size, codes.bottom[0].size
-    return {
-        f"{split}_nll_bits_per_code{suffix}": (
-            top * figures[f"{split}_nll_bits_per_code_top{suffix}"]
-            + bottom * figures[f"{split}_nll_bits_per_code_bottom{suffix}"]
-        )
-        / (top + bottom)
-        for split in ("val", "train")
-        for suffix in ("", "_shuffled", "_uncaptioned")
-    }
 
 
 def _int64(codes: np.ndarray) -> Tensor:

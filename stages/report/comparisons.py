@@ -89,7 +89,8 @@ def seeds_table(evaluation: Evaluation) -> Table:
     for (system, name), found in rows.items():
         kind = kind_of(name)
         heading = Cell(f"{system_name(system)}: {kind.label}{arrow(kind)}")
-        table.rows.append([heading, *(_plain(found.get(figure), kind) for figure in (MEAN, DEVIATION, *seeds))])
+        mean = table.metric_cell(found.get(MEAN, Metric(None)), kind)
+        table.rows.append([heading, mean, *(_plain(found.get(figure), kind) for figure in (DEVIATION, *seeds))])
     if table.rows:
         table.remark = (
             "The standard deviation is between seeds of the painting, of one training run; percent where the metric is "

@@ -11,6 +11,7 @@ from stages.config import RunConfig
 from stages.config.vqvae import VqvaeConfig
 from stages.data import PreparedSet, Split, load_dataset, pictures_at_once, to_tensor
 from stages.errors import StageError
+from stages.metrics import TABLE_REPEATS, Resampling, figures_of, write_table
 from stages.metrics.perceptual import load_lpips
 from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.vqvae.adversarial import SMALLEST_SIDE
@@ -74,9 +75,11 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)
         output.figures |= {"parameters": parameter_count(module.network)}
-        output.figures |= measure(module.network, sweep(test, mixed=True))
-        on_val = measure(module.network, sweep(val, mixed=True))
-        output.figures |= {f"val_{name}": value for name, value in on_val.items()}  # what settings are chosen by
+        resampling = Resampling(TABLE_REPEATS, config.seed)
+        table = measure(module.network, sweep(test, mixed=True), resampling)
+        write_table(table, output.directory)
+        on_val = measure(module.network, sweep(val, mixed=True), resampling)  # what settings are chosen by
+        output.figures |= figures_of(table) | {f"val_{name}": value for name, value in figures_of(on_val).items()}
     _report(output.figures, sizes)
 
 

@@ -9,7 +9,6 @@ import pytest
 from stages.evaluation import stage
 from stages.evaluation.compared import COMPARED
 from stages.evaluation.headlines import HEADLINES
-from stages.evaluation.sections import VQVAE_FIGURES
 from tests.evaluation.schema import SCHEMA, violations
 
 FIGURE = {"value": 0.5, "n": 8, "ci95": [0.4, 0.6], "protocol": "how"}
@@ -25,7 +24,7 @@ def document() -> dict[str, Any]:
             "prompts": {"count": 8, "pictures_in_train": 0},
             "systems": {name: {"attribute_accuracy/colour": FIGURE, "lpips": MISSING} for name in COMPARED},
             "paired": {name: dict.fromkeys(HEADLINES, FIGURE) for name in list(COMPARED)[1:7]},
-            "seeds": {"prior": {"meteor": {"mean": 0.5, "standard_deviation": 0.1, "values": {"10000": 0.4}}}},
+            "seeds": {"prior": {"meteor": {"mean": FIGURE, "standard_deviation": 0.1, "values": {"10000": 0.4}}}},
             "budgets": {
                 "diffusion of demo-longer": {
                     "parameters": 9,
@@ -34,9 +33,9 @@ def document() -> dict[str, Any]:
                     "mse": FIGURE,
                 }
             },
-            "vqvae": {**dict.fromkeys(VQVAE_FIGURES), "psnr_db": 27.9, "reason": "not in the manifest"},
+            "vqvae": {"psnr_db": FIGURE, "usage_top": FIGURE | {"ci95": None}},
             "blip": {"itm_hard_accuracy/colour": FIGURE, "text_to_image_r10": FIGURE},
-            "prior": {"val_nll_bits_per_code_top_shuffled": 3.2},
+            "prior": {"val_nll_bits_per_code_top_shuffled": FIGURE},
             "published": {
                 "prior": {"bleu4_sentence_unsmoothed": FIGURE, "lpips": MISSING},
                 "reconstruction": {"mse": FIGURE},
@@ -52,7 +51,9 @@ def document() -> dict[str, Any]:
 
 def test_what_is_described_is_valid() -> None:
     assert violations(document()) == []
-    without = document() | {name: {"reason": "why"} for name in ("seeds", "blip", "confusion", "sweep")}
+    without = document() | {
+        name: {"reason": "why"} for name in ("seeds", "vqvae", "blip", "prior", "confusion", "sweep")
+    }
     assert violations(without) == []
 
 

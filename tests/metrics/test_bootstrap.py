@@ -9,6 +9,8 @@ from stages.metrics import (
     bootstrap_difference,
     bootstrap_interval,
     bootstrap_rows,
+    bootstrap_together,
+    combined_metric,
     mean_metric,
 )
 
@@ -46,6 +48,28 @@ def test_samples_that_belong_together_are_drawn_together() -> None:
     assert bootstrap_difference(ratio, ratio, Resampling(200, 0)) == pytest.approx((0, 0))
     with pytest.raises(ValueError, match="as many samples of both, got 40 and 39"):
         bootstrap_difference(plain, Samples(values[1:], mean), Resampling(200, 0))
+
+
+def test_a_mean_of_figures_of_the_same_samples_varies_as_their_mean_does() -> None:
+    def mean(sums: np.ndarray) -> np.ndarray:
+        return sums[:, 0] / 40
+
+    first, second = np.random.default_rng(4).normal(0, 10, (2, 40, 1))
+    together = bootstrap_together(
+        [Samples(first, mean), Samples(second, mean)], lambda figures: np.mean(figures, axis=0), Resampling(200, 0)
+    )
+    assert together == pytest.approx(mean_metric((first + second)[:, 0] / 2, "", Resampling(200, 0)).ci95)
+    opposite = bootstrap_together(
+        [Samples(first, mean), Samples(-first, mean)], lambda figures: np.mean(figures, axis=0), Resampling(200, 0)
+    )
+    assert opposite == pytest.approx((0, 0))
+
+
+def test_what_is_combined_from_all_samples_by_hand() -> None:
+    statistics = np.array([[1, 2], [1, 4], [2, 2]])
+    metric = combined_metric(Samples(statistics, lambda sums: sums[:, 0] / sums[:, 1]), "ratio", Resampling(200, 0))
+    assert metric.value == 0.5 and metric.n == 3 and metric.protocol == "ratio"
+    assert metric.ci95 is not None and 0.25 <= metric.ci95.low < 0.5 < metric.ci95.high <= 1  # alone: 1/2, 1/4 and 1
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:

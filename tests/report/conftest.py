@@ -238,11 +238,10 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
         "paired": {other: paired(systems["prior"], systems[other]) for other in list(LEVELS)[1:7]},
         "seeds": {"reason": "evaluation.seeds is 1"},
         "vqvae": {
-            "mse": 0.0064,
-            "psnr_db": 27.96,
-            "usage_top": 0.98,
-            "usage_bottom": None,
-            "reason": "not measured here",
+            "mse": metric(0.0064),
+            "psnr_db": metric(27.96),
+            "usage_top": metric(0.98),
+            "usage_bottom": metric(None, reason="not measured here"),
         },
         "blip": blip_metrics(attributes),
         "prior": {

@@ -84,17 +84,24 @@ def test_without_pairs_there_is_no_table() -> None:
     assert paired_table(evaluation(paired={"diffusion": {"mse": reason}})).rows == []
 
 
+SPREAD = {
+    "mean": {"value": 0.95, "n": 500, "ci95": [0.94, 0.96], "protocol": "mean over 2 seeds"},
+    "standard_deviation": 0.004,
+    "values": {"10000": 0.953, "10001": 0.947},
+}
+
+
 def test_seeds_stand_side_by_side() -> None:
-    spread = {"mean": 0.95, "standard_deviation": 0.004, "values": {"10000": 0.953, "10001": 0.947}}
-    table = seeds_table(evaluation(seeds={"prior": {"attribute_accuracy": spread}}))
+    table = seeds_table(evaluation(seeds={"prior": {"attribute_accuracy": SPREAD}}))
     assert table.head == ["", "mean", "standard deviation", "seed 10000", "seed 10001"]
     assert [cell.text for cell in table.rows[0]] == [
         "Prior: Attribute accuracy \N{UPWARDS ARROW}",
-        "95.0",
+        "95.0 %",
         "0.4",
         "95.3",
         "94.7",
     ]
+    assert table.rows[0][1].detail == "94.0\u00a0to\u00a096.0, n\u00a0500" and table.notes == ["mean over 2 seeds"]
     assert seeds_table(evaluation(seeds={"reason": "evaluation.seeds is 1"})).rows == []
 
 
@@ -102,8 +109,7 @@ def test_seeds_stand_side_by_side() -> None:
 def test_the_page_shows_them(make_tree: Callable[..., Any], seeds: bool) -> None:
     tree = make_tree()
     if seeds:
-        spread = {"mean": 0.95, "standard_deviation": 0.004, "values": {"10000": 0.953, "10001": 0.947}}
-        tree.metrics["seeds"] = {"prior": {"attribute_accuracy": spread}}
+        tree.metrics["seeds"] = {"prior": {"attribute_accuracy": SPREAD}}
         tree.write_metrics()
     stage.run(tree.config, tree.workspace)
     folder = tree.workspace.directory("report")
