@@ -102,7 +102,6 @@ def draw_row(
     """One row of the grids: noise (B,N,K) or, with guidance, of half the state's rows; known and codes (B,H,W)."""
     begin_rows(weights, state, row)
     side, count, width = codes.shape[2], noise.shape[2], len(weights.out_bias)
-    room = np.empty(count, np.float32)
     for column in range(side):
         forward(weights, state, row, column)
         for b in range(len(codes)):
@@ -112,6 +111,6 @@ def draw_row(
                 if len(codes) < state.batch:
                     start = (len(codes) + b) * width
                     _guide(logits, state.logits[start : start + count], rule.guidance_scale)
-                code = draw_code(logits, noise[b, row * side + column], room, rule)
+                code = draw_code(logits, noise[b, row * side + column], state.likelihoods, rule)
             codes[b, row, column] = code
         remember_codes(weights, state, codes, row, column)

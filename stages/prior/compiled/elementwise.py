@@ -1,4 +1,7 @@
-"""What is computed number by number, in loops that the compiler turns into vectors."""
+"""What is computed number by number, in loops that the compiler turns into vectors.
+
+It does where a place in an array is the loop's own counter and no sum: what might be below 0 is looked up one by one.
+"""
 
 from typing import Any
 
@@ -63,12 +66,12 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
     """As `nn.RMSNorm`, each C of (B C,)."""
     c = len(weight)
     for start in range(0, len(x), c):
-        squares = np.float32(0)
+        row, normed, squares = x[start:], out[start:], np.float32(0)
         for i in range(c):
-            squares += x[start + i] * x[start + i]
+            squares += row[i] * row[i]
         scale = ONE / np.sqrt(squares / np.float32(c) + _EPSILON)
         for i in range(c):
-            out[start + i] = x[start + i] * scale * weight[i]
+            normed[i] = row[i] * scale * weight[i]
 
 
 @part

@@ -6,10 +6,11 @@ floats are (B C,), and where a picture, a position or a channel lies is told by 
 
 import numpy as np
 
+from stages.prior.compiled.attention import attend
 from stages.prior.compiled.compiling import part
-from stages.prior.compiled.elementwise import ONE, add, copy, elu, exp, highest_of, rms_norm
+from stages.prior.compiled.elementwise import ONE, add, copy, elu, exp, rms_norm
 from stages.prior.compiled.packing import PANEL, Attentions, Convs, Weights
-from stages.prior.compiled.product import multiply_add, one_line
+from stages.prior.compiled.product import multiply_add
 from stages.prior.compiled.state import Layers, State
 
 
@@ -60,8 +61,9 @@ def _residual_block(weights: Weights, state: State, layer: int, batch: int, side
     _finish_position(weights.conv_out, state.conv_out, layer, inner, batch, side, row, column)
     for b in range(batch):
         hidden, x = state.conv_out.sums[layer][(b * side + column) * padded_out :], state.x[b * c :]
+        gate = hidden[c:]
         for i in range(c):
-            x[i] += hidden[i] / (ONE + exp(-hidden[c + i]))
+            x[i] += hidden[i] / (ONE + exp(-gate[i]))
 
 
 @part
@@ -72,34 +74,6 @@ def _project(norm: np.ndarray, weight: np.ndarray, state: State, batch: int) -> 
     for i in range(len(state.projected)):
         state.projected[i] = 0
     multiply_add(state.normed, c, batch, c, weight, state.projected, width)
-
-
-@part
-def _attend(
-    query: np.ndarray, keys: np.ndarray, values: np.ndarray, visible: np.ndarray, scores: np.ndarray, out: np.ndarray
-) -> None:
-    """One head's attention: query (d,), which is changed, over the first n of keys and values (d,N).
-
-    Args:
-        visible: (n,) 0 where a position is seen, minus infinity elsewhere; n is a multiple of `PANEL`.
-        scores: room for (n,).
-        out: (d,) and more.
-    """
-    d, n = len(query), len(visible)
-    for i in range(d):
-        query[i] /= np.sqrt(np.float32(d))
-    copy(visible, scores)
-    for start in range(0, n, PANEL):
-        one_line(query, 0, d, keys[0, start:], keys.shape[1], scores[start:], 0)
-    highest, total = highest_of(scores[:n]), np.float32(0)
-    for j in range(n):
-        scores[j] = exp(scores[j] - highest)
-        total += scores[j]
-    for i in range(d):
-        value, mean = values[i], np.float32(0)
-        for j in range(n):
-            mean += scores[j] * value[j]
-        out[i] = mean / total
 
 
 @part
@@ -118,18 +92,20 @@ def _self_attention(weights: Weights, state: State, block: int, batch: int, posi
     attention = weights.self_attention
     _project(attention.norm[block], attention.project[block], state, batch)
     c, width = attention.norm.shape[1], len(state.projected) // batch
-    heads, d = state.keys.shape[2:4]
+    heads, d = state.keys.shape[2], state.keys.shape[4]
+    panel, lane = position // PANEL, position % PANEL
     state.visible[position] = 0
-    reached = (position // PANEL + 1) * PANEL
+    reached = (panel + 1) * PANEL
     for b in range(batch):
         projected = state.projected[b * width : (b + 1) * width]
         for head in range(heads):
             keys, values = state.keys[block, b, head], state.values[block, b, head]
+            key, value = projected[c + head * d :], projected[2 * c + head * d :]
             for i in range(d):
-                keys[i, position] = projected[c + head * d + i]
-                values[i, position] = projected[2 * c + head * d + i]
+                keys[panel, i, lane] = key[i]
+                values[panel, i, lane] = value[i]
             query, out = projected[head * d : (head + 1) * d], state.attended[b * c + head * d :]
-            _attend(query, keys, values, state.visible[:reached], state.scores, out)
+            attend(query, keys, values, state.visible[:reached], state.scores, state.sums, out)
     _add_attended(attention, state, block, batch)
 
 
@@ -138,13 +114,13 @@ def _text_attention(weights: Weights, state: State, block: int, batch: int) -> N
     attention = weights.text_attention
     _project(attention.norm[block], attention.project[block], state, batch)
     c, width = attention.norm.shape[1], len(state.projected) // batch
-    heads, d = state.text_keys.shape[2:4]
+    heads, d = state.text_keys.shape[2], state.text_keys.shape[4]
     for b in range(batch):
         for head in range(heads):
             start = b * width + head * d
             query, out = state.projected[start : start + d], state.attended[b * c + head * d :]
             keys, values = state.text_keys[block, b, head], state.text_values[block, b, head]
-            _attend(query, keys, values, state.text_visible[b], state.scores, out)
+            attend(query, keys, values, state.text_visible[b], state.scores, state.sums, out)
     _add_attended(attention, state, block, batch)
 
 

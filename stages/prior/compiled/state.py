@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from stages.prior.compiled.packing import PANEL, Convs, Weights, as_array, padded, stack
+from stages.prior.compiled.attention import LANES
+from stages.prior.compiled.packing import PANEL, Convs, Weights, as_array, padded, stack, zeros
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 
 
@@ -28,17 +30,17 @@ class State(NamedTuple):
     conv_in: Layers
     conv_out: Layers
     keys: np.ndarray
-    """(A, B, heads, d, N) of self-attention, N being the positions, rounded up to full panels."""
+    """(A, B, heads, panels, d, PANEL) of self-attention, of all positions."""
     values: np.ndarray
-    """(A, B, heads, d, N)."""
+    """(A, B, heads, panels, d, PANEL)."""
     visible: np.ndarray
-    """(N,) 0 for a position that is reached, minus infinity for the others."""
+    """(N,), N being the positions, rounded up to full panels: 0 where one is reached, minus infinity elsewhere."""
     text_keys: np.ndarray
-    """(A, B, heads, d, T), T being the tokens, rounded up to full panels."""
+    """(A, B, heads, panels, d, PANEL) of all tokens."""
     text_values: np.ndarray
-    """(A, B, heads, d, T)."""
+    """(A, B, heads, panels, d, PANEL)."""
     text_visible: np.ndarray
-    """(B,T) 0 for a token, minus infinity for none."""
+    """(B,T), T being the tokens, rounded up to full panels: 0 for a token, minus infinity for none."""
     context: np.ndarray
     """(B, H, W C); of no rows on the top level."""
     gates: np.ndarray
@@ -53,59 +55,71 @@ class State(NamedTuple):
     """(B C,)."""
     scores: np.ndarray
     """(N or T, whichever is more)."""
+    sums: np.ndarray
+    """(d LANES,)."""
     logits: np.ndarray
     """(B panels PANEL,)."""
+    likelihoods: np.ndarray
+    """(K,)."""
 
 
 def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditioning) -> State:
     sizes, batch = network.sizes, conditioning.batch_size
     side, c, heads = sizes.side, sizes.channels, sizes.heads
-    attention = (len(weights.self_attention.norm), batch, heads, c // heads, side * side + -(side * side) % PANEL)
+    panels = -(-(side**2) // PANEL)
+    attention = (len(weights.self_attention.norm), batch, heads, panels, c // heads, PANEL)
     text_keys, text_values, text_visible = _text(network, conditioning)
     widest = max(weights.self_attention.project.shape[1], weights.text_attention.project.shape[1]) * PANEL
 
     def layers(convs: Convs, width: int) -> Layers:
         count, reach = convs.upper.shape[:2]
-        rows = _zeros(count, reach + 1, batch * (side + 2 * reach) * width)
-        return Layers(rows, _zeros(count, batch * side * convs.bias.shape[1]))
+        rows = zeros(count, reach + 1, batch * (side + 2 * reach) * width)
+        return Layers(rows, zeros(count, batch * side * convs.bias.shape[1]))
 
     return State(
         batch=batch,
         start=layers(weights.start, c),
         conv_in=layers(weights.conv_in, c),
         conv_out=layers(weights.conv_out, sizes.residual_channels),
-        keys=_zeros(*attention),
-        values=_zeros(*attention),
-        visible=np.full(attention[-1], -np.inf, np.float32),
+        keys=zeros(*attention),
+        values=zeros(*attention),
+        visible=np.full(panels * PANEL, -np.inf, np.float32),
         text_keys=text_keys,
         text_values=text_values,
         text_visible=text_visible,
-        context=_zeros(0, 0, 0) if conditioning.context is None else as_array(conditioning.context.flatten(2)),
+        context=zeros(0, 0, 0) if conditioning.context is None else as_array(conditioning.context.flatten(2)),
         gates=_gates(network, conditioning),
-        x=_zeros(batch * c),
-        normed=_zeros(batch * c),
-        projected=_zeros(batch * widest),
-        attended=_zeros(batch * c),
-        scores=_zeros(max(attention[-1], text_keys.shape[-1])),
-        logits=_zeros(batch * len(weights.out_bias)),
+        x=zeros(batch * c),
+        normed=zeros(batch * c),
+        projected=zeros(batch * widest),
+        attended=zeros(batch * c),
+        scores=zeros(max(panels * PANEL, text_visible.shape[-1])),
+        sums=zeros(c // heads * LANES),
+        logits=zeros(batch * len(weights.out_bias)),
+        likelihoods=zeros(sizes.codebook_size),
     )
 
 
 def _text(network: PixelSNAIL, conditioning: Conditioning) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Keys and values (A,B,heads,d,T) of the cross-attention; 0 where there is a token, minus infinity elsewhere."""
+    """Keys and values of the cross-attention; 0 where there is a token, minus infinity elsewhere."""
     text, mask = conditioning.text, conditioning.text_mask
     if text is None or mask is None:
-        return _zeros(0, 0, 0, 0, 0), _zeros(0, 0, 0, 0, 0), _zeros(0, 0)
+        return zeros(0, 0, 0, 0, 0, 0), zeros(0, 0, 0, 0, 0, 0), zeros(0, 0)
     pairs = [block.text_attention.key_value(text) for block in network.blocks]  # type: ignore[union-attr,operator]
     keys, values = (torch.stack(each).transpose(-1, -2) for each in zip(*pairs, strict=True))
     visible = torch.zeros(mask.shape).masked_fill(~mask, -math.inf)
     behind = (0, -mask.shape[1] % PANEL)
-    return as_array(padded(keys)), as_array(padded(values)), as_array(F.pad(visible, behind, value=-math.inf))
+    return _in_panels(keys), _in_panels(values), as_array(F.pad(visible, behind, value=-math.inf))
+
+
+def _in_panels(tensor: Tensor) -> np.ndarray:
+    """(A,B,heads,d,T) -> (A,B,heads,panels,d,PANEL)."""
+    return as_array(padded(tensor).unflatten(-1, (-1, PANEL)).transpose(-2, -3))
 
 
 def _gates(network: PixelSNAIL, conditioning: Conditioning) -> np.ndarray:
     if conditioning.gate is None:
-        return _zeros(0, 0)
+        return zeros(0, 0)
     return stack(
         [
             padded(layer.from_text(conditioning.gate)).flatten()
@@ -113,7 +127,3 @@ def _gates(network: PixelSNAIL, conditioning: Conditioning) -> np.ndarray:
             for layer in block.residual_blocks  # type: ignore[union-attr]
         ]
     )
-
-
-def _zeros(*shape: int) -> np.ndarray:
-    return np.zeros(shape, np.float32)
