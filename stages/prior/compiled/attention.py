@@ -6,16 +6,15 @@ Keys and values lie in panels of `PANEL` positions, (panels, d, PANEL), so that 
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from stages.prior.compiled.compiling import part
-from stages.prior.compiled.elementwise import copy, exp
+from stages.prior.compiled.elementwise import copy, exp, highest_of
 from stages.prior.compiled.packing import PANEL
 from stages.prior.compiled.product import one_line
-from stages.prior.compiled.vectors import INT32, add, fold, higher, load, multiply, starts_of, times, vector_at
+from stages.prior.compiled.vectors import add, fold, load, multiply, starts_of, times, vector_at
 
 LANES = 16
 """Sums that are kept of each value's channel until the last position."""
@@ -45,15 +44,14 @@ def attend(
     copy(visible, scores)
     for panel in range(panels):
         one_line(query, 0, d, keys[panel], PANEL, scores[panel * PANEL :], 0)
-    highest: np.float32 = _highest_of(scores, panels)  # type: ignore[call-arg]
-    total = np.float32(0)
+    highest, total = highest_of(scores[: len(visible)]), np.float32(0)
     for j in range(len(visible)):
         scores[j] = exp(scores[j] - highest)
         total += scores[j]
     for i in range(d * LANES):
         sums[i] = 0
     for panel in range(panels):
-        _add_weighted(scores[panel * PANEL :], values[panel], d, sums)
+        _add_weighted(scores[panel * PANEL :], values[panel], d, sums)  # type: ignore[call-arg]
     for i in range(d):
         lanes, mean = sums[i * LANES :], np.float32(0)
         for lane in range(LANES):
@@ -79,18 +77,3 @@ def _add_weighted(_: Any, weights: Any, values: Any, rows: Any, sums: Any) -> An
         return context.get_dummy_value()
 
     return types.void(weights, values, types.intp, sums), build
-
-
-@intrinsic
-def _highest_of(_: Any, x: Any, panels: Any) -> Any:
-    """The highest of x[: panels PANEL]; numba's `max` compares one after the other."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        (start,) = starts_of(context, builder, signature, args, (0,))
-        highest = cgutils.alloca_once_value(builder, load(builder, start, None, PANEL))
-        with cgutils.for_range(builder, args[1]) as loop:
-            panel = load(builder, start, times(builder, loop.index, PANEL), PANEL)
-            builder.store(higher(builder, panel, builder.load(highest)), highest)
-        return builder.extract_element(fold(builder, builder.load(highest), 1, higher), ir.Constant(INT32, 0))
-
-    return types.float32(x, types.intp), build

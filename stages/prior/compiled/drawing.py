@@ -71,28 +71,29 @@ def _bound(logits: np.ndarray, weights: np.ndarray, wanted: np.float32) -> np.fl
 
 
 @part
-def draw_code(logits: np.ndarray, noise: np.ndarray, weights: np.ndarray, rule: Rule) -> int:
+def draw_code(logits: np.ndarray, noise: np.ndarray, room: np.ndarray, rule: Rule) -> int:
     """As `drawing.draw`, one row: logits (K,), which are changed, noise (K,) and room for (K,)."""
     bound, strength = NOTHING, np.float32(0)
     if rule.temperature > 0:
         strength = ONE
         for k in range(len(logits)):
             logits[k] /= np.float32(rule.temperature)
-            weights[k] = 1
+            room[k] = 1
         if 0 < rule.top_k < len(logits):
-            bound = _bound(logits, weights, np.float32(rule.top_k))
+            bound = _bound(logits, room, np.float32(rule.top_k))
         if rule.top_p < 1:
             highest, total = highest_of(logits), np.float32(0)
             for k in range(len(logits)):
-                weights[k] = exp(logits[k] - highest) if logits[k] > bound else np.float32(0)
-                total += weights[k]
-            bound = max(bound, _bound(logits, weights, np.float32(rule.top_p) * total))
-    best, drawn = NOTHING, 0
+                room[k] = exp(logits[k] - highest) if logits[k] > bound else np.float32(0)
+                total += room[k]
+            bound = max(bound, _bound(logits, room, np.float32(rule.top_p) * total))
     for k in range(len(logits)):
-        value = logits[k] + strength * noise[k]
-        if logits[k] > bound and value > best:
-            best, drawn = value, k
-    return drawn
+        room[k] = logits[k] + strength * noise[k] if logits[k] > bound else NOTHING
+    best = highest_of(room)
+    for k in range(len(logits)):
+        if room[k] == best:
+            return k
+    return 0
 
 
 @whole
@@ -111,6 +112,6 @@ def draw_row(
                 if len(codes) < state.batch:
                     start = (len(codes) + b) * width
                     _guide(logits, state.logits[start : start + count], rule.guidance_scale)
-                code = draw_code(logits, noise[b, row * side + column], state.likelihoods, rule)
+                code = draw_code(logits, noise[b, row * side + column], state.room, rule)
             codes[b, row, column] = code
         remember_codes(weights, state, codes, row, column)

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from stages.prior.compiled.compiling import part
+from stages.prior.compiled.packing import PANEL
+from stages.prior.compiled.vectors import INT32, fold, higher, load, starts_of, times
 
 _LOG2_E = np.float32(1.44269504088896)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -74,9 +77,26 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
             normed[i] = row[i] * scale * weight[i]
 
 
+@intrinsic
+def _highest_in_panels(_: Any, x: Any, panels: Any) -> Any:
+    """The highest of x[: panels PANEL]; numba's `max` compares one number after the other."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (start,) = starts_of(context, builder, signature, args, (0,))
+        highest = cgutils.alloca_once_value(builder, load(builder, start, None, PANEL))
+        with cgutils.for_range(builder, args[1]) as loop:
+            panel = load(builder, start, times(builder, loop.index, PANEL), PANEL)
+            builder.store(higher(builder, panel, builder.load(highest)), highest)
+        return builder.extract_element(fold(builder, builder.load(highest), 1, higher), ir.Constant(INT32, 0))
+
+    return types.float32(x, types.intp), build
+
+
 @part
 def highest_of(x: np.ndarray) -> np.float32:
-    highest = x[0]
-    for i in range(len(x)):
+    highest, panels = x[0], len(x) // PANEL
+    if panels:
+        highest = _highest_in_panels(x, panels)  # type: ignore[call-arg]
+    for i in range(panels * PANEL, len(x)):
         highest = max(highest, x[i])
     return highest

@@ -59,7 +59,7 @@ class State(NamedTuple):
     """(d LANES,)."""
     logits: np.ndarray
     """(B panels PANEL,)."""
-    likelihoods: np.ndarray
+    room: np.ndarray
     """(K,)."""
 
 
@@ -96,7 +96,7 @@ def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditionin
         scores=zeros(max(panels * PANEL, text_visible.shape[-1])),
         sums=zeros(c // heads * LANES),
         logits=zeros(batch * len(weights.out_bias)),
-        likelihoods=zeros(sizes.codebook_size),
+        room=zeros(sizes.codebook_size),
     )
 
 
