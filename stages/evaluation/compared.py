@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["system", "control", "ceiling"]
+COMPOSITIONS = "compositions"
+"""The split whose combinations of attribute values no other split shows."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from stages.evaluation.systems import System, painting_systems, systems_of
 from stages.metrics import Metric
 from stages.workspace import Workspace
 
-COMPOSITIONS = "compositions"
 NO_OTHER_CAPTION = "every prompt has the same words or picture, so there is no other caption to score against"
 SHUFFLED = "prior_shuffled"
 Scores = dict[str, dict[str, Metric]]

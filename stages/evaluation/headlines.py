@@ -3,7 +3,8 @@
 import logging
 from typing import Any
 
-from stages.evaluation.comparison import COMPOSITIONS, Scores
+from stages.evaluation.compared import COMPOSITIONS
+from stages.evaluation.comparison import Scores
 
 log = logging.getLogger("stages.evaluation")
 

@@ -10,6 +10,7 @@ import torch
 
 from stages.config import RunConfig
 from stages.data import PreparedSet
+from stages.evaluation.compared import COMPOSITIONS
 from stages.evaluation.judge import Judge, JudgeSizes, read_pictures
 from stages.evaluation.judge_module import JudgeModule, TrainPictures
 from stages.evaluation.labels import ABSENT, attribute_labels
@@ -89,9 +90,9 @@ def judge_figures(judge: Judge | None, dataset: PreparedSet, split: str, resampl
             100 * worst,
         )
     figures["train_pictures"] = len(dataset.split("train").unique_images)
-    if "compositions" in dataset.splits and split != "compositions":
-        unseen = _figures_on(judge, dataset, "compositions", resampling)
-        figures |= {f"{name}_compositions": figure for name, figure in unseen.items()}
+    if COMPOSITIONS in dataset.splits and split != COMPOSITIONS:
+        unseen = _figures_on(judge, dataset, COMPOSITIONS, resampling)
+        figures |= {f"{name}_{COMPOSITIONS}": figure for name, figure in unseen.items()}
     return figures
 
 

@@ -25,7 +25,8 @@ from stages.config import RunConfig
 from stages.data import PreparedSet, load_dataset
 from stages.evaluation import copying
 from stages.evaluation.budgets import budgets_section
-from stages.evaluation.comparison import COMPOSITIONS, Comparison, Scores, write_json
+from stages.evaluation.compared import COMPOSITIONS
+from stages.evaluation.comparison import Comparison, Scores, write_json
 from stages.evaluation.confusion import confusion_section
 from stages.evaluation.diversity import add_diversity
 from stages.evaluation.gallery import Gallery, open_galleries
