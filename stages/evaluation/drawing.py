@@ -50,16 +50,14 @@ def seconds_per_picture(drawn: Drawn, resampling: Resampling, not_drawn: str = "
         not_drawn: why no time can be given; empty where it can.
     """
     count, batches = len(drawn.pictures), len(drawn.batches)
-    protocol = (
-        f"seconds to draw a picture, mean over {count}, loading not counted; the interval is over {batches} batches"
-    )
+    protocol = f"seconds to draw a picture, mean over {count}, loading not counted"
     if not_drawn:
         return Metric.unavailable(not_drawn, protocol)
     seconds, pictures = drawn.batches.sum(axis=0)
-    interval = None
-    if batches > 1:
-        interval = bootstrap_interval(drawn.batches, lambda sums: sums[:, 0] / sums[:, 1], resampling)
-    return Metric(float(seconds / pictures), count, interval, protocol)
+    if batches == 1:
+        return Metric(float(seconds / pictures), count, None, protocol)
+    interval = bootstrap_interval(drawn.batches, lambda sums: sums[:, 0] / sums[:, 1], resampling)
+    return Metric(float(seconds / pictures), count, interval, f"{protocol}; the interval is over {batches} batches")
 
 
 @torch.no_grad()

@@ -9,8 +9,10 @@ from stages.workspace import Workspace
 
 def measured_section(workspace: Workspace, stage: str) -> dict[str, Any]:
     """The table of a stage, by name of the figure; a `reason` where there is none."""
-    path = workspace.directory(stage) / TABLE
-    if not path.is_file():
-        return {"reason": f"{path} is missing; run: make {stage}"}
-    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    directory = workspace.directory(stage)
+    if not (directory / "manifest.json").is_file():
+        return {"reason": f"the stage '{stage}' has not been run; run: make {stage}"}
+    if not (directory / TABLE).is_file():
+        return {"reason": f"it was published without {TABLE}; remove {directory} and run: make {stage}"}
+    table: dict[str, Any] = json.loads((directory / TABLE).read_text(encoding="utf-8"))
     return table

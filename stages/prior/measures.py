@@ -10,9 +10,13 @@ from stages.metrics import Resampling, Table, mean_metric
 from stages.prior.module import PriorModule
 from stages.training import Sweep
 
-LEVELS = {"top": "the top codes", "bottom": "the bottom codes"}
-CAPTIONS = {"": "their own captions", "_shuffled": "the captions of other pictures", "_uncaptioned": "no captions"}
-"""What ends a figure's name -> what the pictures' codes are told with."""
+LEVELS = ("top", "bottom")
+TOLD = ("", "_shuffled", "_uncaptioned")
+"""What ends a figure's name: the pairs' own captions are given, those of other pictures, or none."""
+_PROTOCOL = (
+    "mean over pairs of the negative log-likelihood of a picture's codes, in bits a code; of val every pair, of train "
+    "some drawn at random, shifted views among them"
+)
 
 
 def measure(
@@ -29,21 +33,18 @@ def measure(
     found = {level: bits_by_picture(modules[level], batches[level]) for level in LEVELS}
     cells = [modules[level].network.sizes.side ** 2 for level in LEVELS]
     table: Table = {}
-    for told, captions in CAPTIONS.items():
-        both = np.average([found[level][told] for level in LEVELS], axis=0, weights=cells)
-        rows = {"": (both, "all codes"), **{f"_{level}": (found[level][told], what) for level, what in LEVELS.items()}}
-        for ending, (bits, what) in rows.items():
-            protocol = (
-                f"mean over pictures of '{split}': negative log-likelihood of {what}, bits a code, given {captions}"
-            )
-            table[f"{split}_nll_bits_per_code{ending}{told}"] = mean_metric(bits, protocol, resampling)
+    for told in TOLD:
+        bits = {f"_{level}": found[level][told] for level in LEVELS}
+        both = np.average(list(bits.values()), axis=0, weights=cells)
+        for level, values in {"": both, **bits}.items():
+            table[f"{split}_nll_bits_per_code{level}{told}"] = mean_metric(values, _PROTOCOL, resampling)
     return table
 
 
 @torch.no_grad()
 def bits_by_picture(module: PriorModule, batches: Sweep) -> dict[str, np.ndarray]:
-    """By what ends a figure's name: bits per code (n,) of each picture, in the order of the batches."""
-    found: dict[str, list[Tensor]] = {told: [] for told in CAPTIONS}
+    """By what ends a figure's name: bits per code (n,) of each pair, in the order of the batches."""
+    found: dict[str, list[Tensor]] = {told: [] for told in TOLD}
     for batch in batches:
         found[""].append(module.bits_per_code(batch))
         found["_shuffled"].append(module.bits_per_code(batch._replace(captions=batch.captions.shuffle())))

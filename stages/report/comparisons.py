@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from stages.evaluation.compared import COMPARED, ROLES
 from stages.report.facts import Evaluation, system_name
-from stages.report.metric import Kind, Metric, kind_of, write_number
+from stages.report.metric import Kind, Metric, kind_of, write_detail, write_number
 from stages.report.table import Cell, Table, arrow, cross_table
 
 BUDGETS = {
@@ -89,12 +89,14 @@ def seeds_table(evaluation: Evaluation) -> Table:
     for (system, name), found in rows.items():
         kind = kind_of(name)
         heading = Cell(f"{system_name(system)}: {kind.label}{arrow(kind)}")
-        mean = table.metric_cell(found.get(MEAN, Metric(None)), kind)
-        table.rows.append([heading, mean, *(_plain(found.get(figure), kind) for figure in (DEVIATION, *seeds))])
+        cells = [_plain(found.get(figure), kind) for figure in (MEAN, DEVIATION, *seeds)]
+        cells[0] = replace(cells[0], detail=write_detail(found.get(MEAN, Metric(None)), kind.unit))
+        table.rows.append([heading, *cells])
     if table.rows:
         table.remark = (
             "The standard deviation is between seeds of the painting, of one training run; percent where the metric is "
-            "a share. Every other figure of this page is of the first seed."
+            "a share. The mean's interval is over prompts, each with its pictures of all seeds. Every other figure of "
+            "this page is of the first seed."
         )
     return table
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from stages.errors import StageError
 from stages.evaluation.compared import COMPARED
+from stages.metrics import TABLE
 from stages.pipeline import STAGES
 from stages.report.metric import Metric, flatten
 from stages.workspace import Workspace
@@ -28,6 +29,8 @@ class Evaluation:
     """What stands beside the systems (vqvae, blip, prior, judge, ...), by the metric's path."""
     confusion: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By system, then by attribute: values `asked` and `shown`, and `counts` of pictures, asked down, shown across."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why a section holds nothing, by section."""
 
     def metric(self, system: str, path: str) -> Metric:
         """The metric, or one that is not available, with the reason."""
@@ -81,8 +84,9 @@ def read_facts(workspace: Workspace) -> RunFacts:
     if "evaluation" in manifests:
         evaluation = parse_evaluation(read_json(directories["evaluation"] / "metrics.json"))
         pictures = read_pictures(directories["evaluation"] / "pictures")
-    if "blip" in manifests and not evaluation.section("blip") and (directories["blip"] / "table.json").is_file():
-        evaluation.sections["blip"] = flatten(read_json(directories["blip"] / "table.json"))
+    for stage in ("vqvae", "blip", "prior"):
+        if stage in manifests and not evaluation.section(stage) and (directories[stage] / TABLE).is_file():
+            evaluation.sections[stage] = flatten(read_json(directories[stage] / TABLE))
     return RunFacts(workspace.config.run, manifests, directories, evaluation, pictures)
 
 
@@ -95,7 +99,12 @@ def parse_evaluation(raw: dict[str, Any]) -> Evaluation:
         name: flatten(section) for name, section in raw.items() if name != "systems" and isinstance(section, dict)
     }
     confusion = {name: tables for name, tables in (raw.get("confusion") or {}).items() if isinstance(tables, dict)}
-    return Evaluation(str(raw.get("split") or ""), ordered, sections, confusion)
+    reasons = {
+        name: str(section["reason"])
+        for name, section in raw.items()
+        if isinstance(section, dict) and section.keys() == {"reason"}
+    }
+    return Evaluation(str(raw.get("split") or ""), ordered, sections, confusion, reasons)
 
 
 def read_pictures(directory: Path) -> Pictures:

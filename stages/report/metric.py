@@ -140,8 +140,8 @@ def flatten(section: Any, prefix: str = "") -> dict[str, Metric]:
     section = section or {}
     for key, raw in section.items():
         path = f"{prefix}{key}"
-        if raw is None:  # a reason beside it holds for every bare null of the section
-            raw = {"value": None, "reason": section.get("reason")}
+        if raw is None:
+            raw = {"value": None}
         if isinstance(raw, dict) and "value" not in raw:
             found |= flatten(raw, path + "/")
         elif isinstance(raw, dict | int | float):

@@ -257,8 +257,10 @@ def missing_table(facts: RunFacts) -> Table:
     for stage in STAGES:
         if stage not in facts.manifests and stage != "report":
             table.rows.append([Cell(f"stage {stage}"), Cell(f"it has not been run; run: make {stage}", wide=True)])
-    places: dict[tuple[str, str], list[str]] = {}
     evaluation = facts.evaluation
+    for section, reason in evaluation.reasons.items():
+        table.rows.append([Cell(f"section {section}"), Cell(reason, wide=True)])
+    places: dict[tuple[str, str], list[str]] = {}
     sections = {name: metrics for name, metrics in evaluation.sections.items() if name != "paired"}
     groups = {system_name(s): m for s, m in evaluation.systems.items()} | sections
     for place, metrics in groups.items():

@@ -1,5 +1,7 @@
 """Held-out figures of a VQ-VAE, and what they say of a level that has collapsed."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ MATTERS_AT_LEAST = 1.2
 """How many times larger the error must become with another picture's codes on a level for the level to matter."""
 CAPTIONS_AT_ONCE = 1024
 """Captions compared with all pictures at a time."""
-_REBUILT = "pictures in [-1,1], each against itself through the VQ-VAE, not rounded to 8 bits"
+_REBUILT = "pairs' pictures in [-1,1], each against itself through the VQ-VAE, not rounded to 8 bits"
 _SEARCHED = (
     "captions whose codes' nearest 10 pictures, by what the network reads from either's top codes, have theirs among "
     "them; by lot between equally near ones"
@@ -26,7 +28,7 @@ _SEARCHED = (
 _PER_LEVEL = {
     "usage": "share of the code book in use over all pictures",
     "perplexity": "exp of the entropy of the codes over all pictures, in [1,K]",
-    "distinct_per_grid": "mean over pictures of the different codes in a picture's grid",
+    "distinct_per_grid": "mean over pairs of the different codes in a picture's grid",
     "mse_other": "mean squared error with another picture's codes on this level",
 }
 _RESTARTED = "lower vqvae.codebook_size: unused codes are started anew already, so these pictures need no more of them"
@@ -89,7 +91,7 @@ def rebuilding(errors: np.ndarray, resampling: Resampling) -> Table:
 def _psnr(errors: np.ndarray, peak: float, said: str, resampling: Resampling) -> Metric:
     protocol = f"PSNR in dB of the mean squared error, {said}; {_REBUILT}"
     if not 0 < errors.sum() < np.inf:
-        return Metric.unavailable("it is not finite: the mean squared error is 0 or infinite", protocol)
+        return Metric.unavailable(f"it is not finite: the mean squared error is {errors.mean():g}", protocol)
 
     def of_sums(sums: np.ndarray) -> np.ndarray:
         mean = sums[:, 0] / len(errors)
@@ -113,7 +115,7 @@ def code_use(indices: Tensor, codebook_size: int, resampling: Resampling) -> Tab
     return table | {"distinct_per_grid": mean_metric(distinct, _PER_LEVEL["distinct_per_grid"], resampling)}
 
 
-def collapsed_levels(figures: dict[str, float], sizes: VQVAESizes) -> list[str]:
+def collapsed_levels(figures: Mapping[str, float], sizes: VQVAESizes) -> list[str]:
     """A line for each sign that a level does not carry what it should, with the remedy."""
     lines = []
     cells = {"top": sizes.top_side**2, "bottom": sizes.bottom_side**2}

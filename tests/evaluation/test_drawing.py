@@ -24,8 +24,9 @@ def test_the_time_of_a_picture_by_hand() -> None:
     metric = seconds_per_picture(Drawn(pictures, np.array([[3.0, 3], [9.0, 3], [2.0, 1]])), Resampling(500, 0))
     assert metric.value == pytest.approx(14 / 7) and metric.n == 7
     assert metric.ci95 is not None and metric.ci95 == pytest.approx((1.0, 3.0))  # the quickest batch, the slowest
+    assert metric.protocol.endswith("the interval is over 3 batches")
     once = seconds_per_picture(Drawn(pictures, np.array([[14.0, 7]])), Resampling(500, 0))
-    assert once.value == pytest.approx(2.0) and once.ci95 is None
+    assert once.value == pytest.approx(2.0) and once.ci95 is None and "interval" not in once.protocol
     assert seconds_per_picture(Drawn(pictures, np.array([[14.0, 7]])), Resampling(500, 0), "copied").reason == "copied"
 
 

@@ -61,12 +61,12 @@ def build(case: Case, seed: int = 0) -> PixelSNAIL:
     return network
 
 
-def make_captions(batch: int, seed: int = 1) -> Captions:
+def make_captions(batch: int, seed: int = 1, tokens: int = 5) -> Captions:
     """Every form has a last axis of `WIDTH`, so that one network's sizes fit any of them."""
     generator = torch.Generator().manual_seed(seed)
     return Captions(
-        torch.randn(batch, 5, WIDTH, generator=generator),
-        torch.ones(batch, 5, dtype=torch.bool),
+        torch.randn(batch, tokens, WIDTH, generator=generator),
+        torch.ones(batch, tokens, dtype=torch.bool),
         torch.nn.functional.normalize(torch.randn(batch, WIDTH, generator=generator), dim=-1),
         torch.randint(0, K, (batch, WIDTH), generator=generator),
     )

@@ -12,7 +12,7 @@ from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward
 from stages.prior.compiled import CompiledSampler
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
-from stages.prior.compiled.packing import Weights, pack
+from stages.prior.compiled.packing import PANEL, Weights, pack
 from stages.prior.compiled.state import State, start_state
 from stages.prior.drawing import UNKNOWN, gumbel_noise
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
@@ -47,6 +47,30 @@ def test_cached_codes_equal_the_full_forwards(case: Case, batch: int, options: S
     full = sample_by_full_forward(network, conditioning, noise, options)
     for sample in SAMPLERS:
         assert torch.equal(sample(network, conditioning, noise, options), full)
+
+
+@pytest.mark.parametrize("sample", SAMPLERS)
+def test_codes_and_tokens_of_several_panels(sample: Sampling) -> None:
+    case, tokens = Case(12, 0, True, 3, 1, "tokens"), 2 * PANEL + 7
+    network, captions = build(case), make_captions(4, tokens=tokens)
+    lengths = torch.tensor([[tokens], [PANEL + 3], [PANEL - 1], [0]])
+    conditioning = network.condition(captions._replace(mask=torch.arange(tokens) < lengths))
+    noise = gumbel_noise(list(range(4)), case.side**2, K)
+    assert case.side**2 > 2 * PANEL
+    drawn = sample(network, conditioning, noise, SamplingOptions())
+    assert torch.equal(drawn, sample_by_full_forward(network, conditioning, noise, SamplingOptions()))
+
+
+def test_what_is_read_in_vectors_begins_at_a_cache_line() -> None:
+    network = build(Case(8, 4, True, 3, 1, "tokens"))
+    weights = pack(network)
+    state = start_state(network, weights, condition(network, 3))
+    arrays = [
+        *(array for part in weights if isinstance(part, tuple) for array in part),
+        *(part for part in (*weights, *state) if isinstance(part, np.ndarray)),
+    ]
+    aligned = [array for array in arrays if array is not state.visible and array.size]
+    assert len(aligned) > 20 and all(array.ctypes.data % 64 == 0 for array in aligned)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.side > 1])

@@ -245,7 +245,7 @@ def evaluation_metrics(attributes: bool, prior: float, diffusion: float, itc: tu
         },
         "blip": blip_metrics(attributes),
         "prior": {
-            f"val_nll_bits_per_code{level}{told}": metric(bits)
+            f"val_nll_bits_per_code{level}{told}": metric(bits, protocol="mean over pairs, in bits a code")
             for level in ("", "_top", "_bottom")
             for told, bits in (("", 2.31), ("_shuffled", 3.47), ("_uncaptioned", 3.02))
         },

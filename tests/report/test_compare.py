@@ -103,6 +103,14 @@ def test_what_was_not_run_says_so(make_pair: Callable[..., Any]) -> None:
     assert page.grid_remark in visible(section(html, "pictures"))
 
 
+def test_why_a_section_is_empty_is_said_of_its_run(make_pair: Callable[..., Any]) -> None:
+    pair = make_pair()
+    pair.metrics["vqvae"] = {"reason": "it was published without table.json"}
+    pair.write_metrics()
+    run = read_runs(["demo", "other"], pair.tree.config)[1]
+    assert run.measured("vqvae", "psnr_db").reason == "'other': it was published without table.json"
+
+
 def test_runs_without_any_figure_are_still_a_page(make_pair: Callable[..., Any]) -> None:
     pair = make_pair()
     for run in (pair.other, pair.tree.workspace.root):

@@ -96,12 +96,12 @@ def test_seeds_stand_side_by_side() -> None:
     assert table.head == ["", "mean", "standard deviation", "seed 10000", "seed 10001"]
     assert [cell.text for cell in table.rows[0]] == [
         "Prior: Attribute accuracy \N{UPWARDS ARROW}",
-        "95.0 %",
+        "95.0",
         "0.4",
         "95.3",
         "94.7",
     ]
-    assert table.rows[0][1].detail == "94.0\u00a0to\u00a096.0, n\u00a0500" and table.notes == ["mean over 2 seeds"]
+    assert table.rows[0][1].detail == "94.0\u00a0to\u00a096.0, n\u00a0500" and table.notes == []
     assert seeds_table(evaluation(seeds={"reason": "evaluation.seeds is 1"})).rows == []
 
 

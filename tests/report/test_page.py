@@ -18,6 +18,7 @@ from stages.evaluation.compared import COMPARED
 from stages.report import stage
 from stages.report.facts import read_facts
 from stages.report.page import build_page
+from stages.report.sections import prior_tables
 from stages.report.table import Cell, Table, markdown
 from tests.report.html import Checker, section, visible
 
@@ -92,6 +93,32 @@ def test_a_data_set_without_attributes(make_tree: Callable[..., Any]) -> None:
     assert "this data set has no true attributes" in said
     assert "No figures by attribute" in said and "The judge on real pictures" in said
     assert "True attributes" not in said
+
+
+def test_bits_per_code_share_their_footnote(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    (table,) = prior_tables(read_facts(tree.workspace).evaluation)
+    assert [cell.text for cell in table.rows[0]][1] == "2.310 bits" and "n\u00a0500" in table.rows[0][1].detail
+    assert table.notes == ["mean over pairs, in bits a code"]
+
+
+def test_a_section_that_holds_a_reason_alone_is_said(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    tree.metrics["prior"] = {"reason": "it was published without table.json"}
+    tree.write_metrics()
+    html, text = published(tree)
+    for page in (visible(html), text):
+        assert "section prior" in page and "published without table.json" in page
+    assert "No figures of the prior are published; run: make prior" in visible(html)
+
+
+def test_a_stage_shows_its_own_table_before_any_evaluation(make_tree: Callable[..., Any]) -> None:
+    tree = make_tree()
+    shutil.rmtree(tree.workspace.directory("evaluation"))
+    table = {"psnr_db": {"value": 26.5, "n": 40, "ci95": [26.0, 27.0], "protocol": "of the mean error"}}
+    (tree.workspace.directory("vqvae") / "table.json").write_text(json.dumps(table))
+    assert read_facts(tree.workspace).evaluation.section("vqvae")["psnr_db"].ci95 == (26.0, 27.0)
+    assert "26.50 dB" in visible(published(tree)[0])
 
 
 def test_the_data_card_is_on_the_page(make_tree: Callable[..., Any]) -> None:

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from stages.prior.compiled.compiling import part
 from stages.prior.compiled.packing import PANEL
-from stages.prior.compiled.vectors import INT32, fold, higher, load, starts_of, times
+from stages.prior.compiled.vectors import FLOAT, INT32, fold, higher, load, starts_of, times
 
 _LOG2_E = np.float32(1.44269504088896)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -29,8 +29,8 @@ def _two_to_the(_: Any, n: Any) -> Any:
     """2^n as float32 of an int32 in [-126, 127]: an exponent without a fraction."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        biased = builder.add(args[0], ir.Constant(ir.IntType(32), 127))
-        return builder.bitcast(builder.shl(biased, ir.Constant(ir.IntType(32), 23)), ir.FloatType())
+        biased = builder.add(args[0], ir.Constant(INT32, 127))
+        return builder.bitcast(builder.shl(biased, ir.Constant(INT32, 23)), FLOAT)
 
     return types.float32(types.int32), build
 

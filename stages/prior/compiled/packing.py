@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from stages.prior.pixelsnail import Attention, Block, CausalConv2d, GatedResidualBlock, PixelSNAIL
 
 PANEL = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
-"""Columns of a tile: with four lines, as many sums as the processor's registers hold."""
+"""Columns of a tile: with four lines, as many sums as the processor's registers hold. Also positions of a panel of
+keys and values."""
 
 CACHE_LINE = 16
 """Floats in a line of the processor's cache."""
@@ -132,12 +133,12 @@ def padded(weight: Tensor) -> Tensor:
 
 def _stack_panels(weights: list[Tensor]) -> np.ndarray:
     """Weights (O,I) of linear layers -> (L, panels, I, PANEL)."""
-    return stack([_panels(weight.T) for weight in weights]) if weights else np.zeros((0, 1, 1, PANEL), np.float32)
+    return stack([_panels(weight.T) for weight in weights]) if weights else zeros(0, 1, 1, PANEL)
 
 
 def stack(tensors: list[Tensor]) -> np.ndarray:
     """Of L layers, (L,...); (0,1) of none."""
-    return as_array(torch.stack(tensors)) if tensors else np.zeros((0, 1), np.float32)
+    return as_array(torch.stack(tensors)) if tensors else zeros(0, 1)
 
 
 def as_array(tensor: Tensor) -> np.ndarray:

@@ -53,7 +53,8 @@ class Run:
             return self.facts.evaluation.section(section)[path]
         if "evaluation" not in self.facts.manifests:
             return Metric(None, reason=self.why_missing("evaluation"))
-        return Metric(None, reason=f"'{self.name}': not among what its evaluation holds")
+        why = self.facts.evaluation.reasons.get(section, "not among what its evaluation holds")
+        return Metric(None, reason=f"'{self.name}': {why}")
 
     def stale_evaluation(self) -> list[str]:
         """Stages whose artefact is another one by now than the one that was evaluated."""
