@@ -55,7 +55,7 @@ def seconds_per_picture(drawn: Drawn, resampling: Resampling, not_drawn: str = "
         return Metric.unavailable(not_drawn, protocol)
     seconds, pictures = drawn.batches.sum(axis=0)
     if batches == 1:
-        return Metric(float(seconds / pictures), count, None, protocol)
+        return Metric(float(seconds / pictures), count, None, f"{protocol}; drawn in one batch, so without an interval")
     interval = bootstrap_interval(drawn.batches, lambda sums: sums[:, 0] / sums[:, 1], resampling)
     return Metric(float(seconds / pictures), count, interval, f"{protocol}; the interval is over {batches} batches")
 

@@ -133,7 +133,7 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
     }
     for column, name in enumerate(instruments.judge.attributes):
         right = shown[wanted[:, column], column]
-        protocol = f"share of pictures that show the captioned value of '{name}'; {_JUDGED}"
+        protocol = f"share of pictures that show the attribute's captioned value; {_JUDGED}"
         metrics[f"attribute_accuracy/{name}"] = mean_metric(right, protocol, instruments.resampling)
     return metrics | _scene_scores(counts, labels, instruments.judge, instruments.resampling)
 
@@ -147,7 +147,7 @@ def _scene_scores(counts: np.ndarray, labels: np.ndarray, judge: Judge, resampli
     for number, scene in enumerate(judge.sizes.attribute_values[SCENE]):
         own = counts[asked == number]
         name, shown = f"attribute_accuracy_scene/{scene}", "the share of pictures that show the captioned value"
-        protocol = f"mean over attributes of {shown}, prompts of '{scene}' only; {_JUDGED}"
+        protocol = f"mean over attributes of {shown}, prompts of the scene only; {_JUDGED}"
         if len(own) == 0:
             metrics[name] = Metric.unavailable("no prompt asks for this scene", protocol)
             continue

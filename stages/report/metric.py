@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from stages.evaluation import compared
+
 NOT_AVAILABLE = "not available"
 
 
@@ -110,7 +112,7 @@ PREFIXES = {
     "smell_majority": "Same smell, always the commoner answer,",
 }
 """What stands before a known name, where its words alone would not be understood."""
-COMPOSITIONS = "_compositions"
+COMPOSITIONS = f"_{compared.COMPOSITIONS}"
 """Ends the name of a metric on the split whose combinations of attribute values no other split shows."""
 PERCENT_WORDS = ("accuracy", "usage", "share", "recall", "precision", "retrieval", "f1")
 RECALL_AT = re.compile(r"(^|_)r(ecall)?_?(at_?)?\d+$")
@@ -144,11 +146,9 @@ def flatten(section: Any, prefix: str = "") -> dict[str, Metric]:
     section = section or {}
     for key, raw in section.items():
         path = f"{prefix}{key}"
-        if raw is None:
-            raw = {"value": None}
         if isinstance(raw, dict) and "value" not in raw:
             found |= flatten(raw, path + "/")
-        elif isinstance(raw, dict | int | float):
+        elif raw is None or isinstance(raw, dict | int | float):
             found[path] = parse_metric(raw)
     return found
 

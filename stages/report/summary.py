@@ -1,4 +1,4 @@
-"""The page's first paragraph: a few sentences that say what the figures say, whichever way they fall."""
+"""The page's first paragraph: three sentences at most that say what the figures say, whichever way they fall."""
 
 from stages.report.facts import Evaluation, RunFacts
 from stages.report.metric import COMPOSITIONS, Metric, kind_of, write_number, write_value
@@ -7,18 +7,23 @@ ATTRIBUTES = "attribute_accuracy"
 
 
 def summarise(facts: RunFacts) -> list[str]:
-    """Which system is ahead, what copying earns, whether the captions matter, and how high the ceiling is."""
+    """Which system is ahead; what copying earns and whether the captions matter; how high the ceiling is."""
     evaluation = facts.evaluation
     path = headline_metric(evaluation)
     if path is None:
         return ["No system of this run has been scored: neither attribute accuracy nor a BLIP cosine is available."]
     sentences = [
         _who_is_ahead(evaluation, path),
-        _does_copying_do(evaluation, path),
-        _do_captions_matter(evaluation, path),
-        _ceiling(evaluation, path),
+        _sentence([*_does_copying_do(evaluation, path), *_do_captions_matter(evaluation, path)], "; "),
+        _sentence(_ceiling(evaluation, path), ", and "),
     ]
     return [sentence for sentence in sentences if sentence]
+
+
+def _sentence(clauses: list[str], joint: str) -> str:
+    """The clauses as one sentence; empty for none."""
+    text = joint.join(clauses)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def headline_metric(evaluation: Evaluation) -> str | None:
@@ -87,10 +92,10 @@ def _gap(difference: float, unit: str) -> str:
     return f"{write_number(difference, unit)} points" if unit == "percent" else write_number(difference, unit)
 
 
-def _does_copying_do(evaluation: Evaluation, path: str) -> str:
+def _does_copying_do(evaluation: Evaluation, path: str) -> list[str]:
     prior, copied = evaluation.metric("prior", path), evaluation.metric("retrieval", path)
     if prior.value is None or copied.value is None:
-        return ""
+        return []
     unit = kind_of(path).unit
     said = f"copying the train picture with the nearest caption reaches {write_value(copied, unit)}"
     paired = _paired(evaluation, "retrieval", path)
@@ -100,10 +105,10 @@ def _does_copying_do(evaluation: Evaluation, path: str) -> str:
     if ours.value is not None and theirs.value is not None:
         said += f"; on combinations that train never shows, {write_value(theirs, unit)}"
         said += f", where the prior reaches {write_value(ours, unit)}"
-    return f"{said[0].upper()}{said[1:]}."
+    return [said]
 
 
-def _do_captions_matter(evaluation: Evaluation, path: str) -> str:
+def _do_captions_matter(evaluation: Evaluation, path: str) -> list[str]:
     own, other = evaluation.metric("prior", path), evaluation.metric("prior_shuffled", path)
     parts = []
     if own.value is not None and other.value is not None:
@@ -123,13 +128,10 @@ def _do_captions_matter(evaluation: Evaluation, path: str) -> str:
             f"the prior needs {bits.value:.3f} bits per code given the true caption "
             f"and {shuffled.value:.3f} given another"
         )
-    if not parts:
-        return ""
-    sentence = "; ".join(parts)
-    return sentence[0].upper() + sentence[1:] + "."
+    return parts
 
 
-def _ceiling(evaluation: Evaluation, path: str) -> str:
+def _ceiling(evaluation: Evaluation, path: str) -> list[str]:
     unit = kind_of(path).unit
     psnr = evaluation.section("vqvae").get("psnr_db", Metric(None))
     parts = []
@@ -141,10 +143,7 @@ def _ceiling(evaluation: Evaluation, path: str) -> str:
             f"its reconstructions score {write_value(rebuilt, unit)} and the real pictures {write_value(real, unit)}, "
             "the ceiling for everything painted from codes"
         )
-    if not parts:
-        return ""
-    sentence = ", and ".join(parts)
-    return sentence[0].upper() + sentence[1:] + "."
+    return parts
 
 
 def bits_per_code(evaluation: Evaluation) -> tuple[Metric | None, Metric | None]:

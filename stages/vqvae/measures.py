@@ -1,7 +1,5 @@
 """Held-out figures of a VQ-VAE, and what they say of a level that has collapsed."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -115,7 +113,7 @@ def code_use(indices: Tensor, codebook_size: int, resampling: Resampling) -> Tab
     return table | {"distinct_per_grid": mean_metric(distinct, _PER_LEVEL["distinct_per_grid"], resampling)}
 
 
-def collapsed_levels(figures: Mapping[str, float], sizes: VQVAESizes) -> list[str]:
+def collapsed_levels(figures: dict[str, float], sizes: VQVAESizes) -> list[str]:
     """A line for each sign that a level does not carry what it should, with the remedy."""
     lines = []
     cells = {"top": sizes.top_side**2, "bottom": sizes.bottom_side**2}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from stages.evaluation.compared import COMPARED
 from stages.report.facts import Evaluation, Pictures, RunFacts, parse_evaluation
 from stages.report.summary import summarise
 
@@ -67,14 +68,18 @@ def test_captions_matter_where_the_pairs_say_so() -> None:
 
 def test_what_copying_earns_is_said() -> None:
     plain = summarise(facts(prior=score(0.86), retrieval=score(0.9)))
-    assert plain[1] == "Copying the train picture with the nearest caption reaches 90.0 %."
+    assert plain[1].startswith("Copying the train picture with the nearest caption reaches 90.0 %; the prior needs ")
     for value, half, said in (
         (-0.04, 0.01, "more than the prior (the prior minus it: -4.0 points, 95 % interval -5.0 to -3.0)"),
         (0.04, 0.01, "less than the prior (the prior minus it: 4.0 points, 95 % interval 3.0 to 5.0)"),
         (0.01, 0.03, "which cannot be told from the prior (the prior minus it: 1.0 points, 95 % interval -2.0 to 4.0)"),
     ):
         known = {"retrieval": difference(value, half)}
-        assert summarise(facts(known, prior=score(0.86), retrieval=score(0.9)))[1].endswith(f"reaches 90.0 %, {said}.")
+        assert (
+            summarise(facts(known, prior=score(0.86), retrieval=score(0.9)))[1]
+            .partition("; ")[0]
+            .endswith(f"reaches 90.0 %, {said}")
+        )
     new = "attribute_accuracy_compositions"
     both = {"prior": score(0.86) | score(0.8, name=new), "retrieval": score(0.9) | score(0.6, name=new)}
     assert (
@@ -106,9 +111,10 @@ def test_captions_that_do_not_matter_are_called_out() -> None:
 
 
 def test_three_sentences_when_everything_is_there() -> None:
-    everything = facts(
-        prior=score(0.8), diffusion=score(0.7), prior_shuffled=score(0.3), reconstruction=score(0.97), real=score(0.99)
-    )
-    sentences = summarise(everything)
-    assert len(sentences) == 3
+    everything = facts(**{name: score(0.9 - 0.05 * place) for place, name in enumerate(COMPARED)})
+    assert len(summarise(everything)) == 3
+    scores = {"prior": score(0.8), "diffusion": score(0.7), "prior_shuffled": score(0.3), "retrieval": score(0.6)}
+    sentences = summarise(facts(**scores, reconstruction=score(0.97), real=score(0.99)))
+    assert len(sentences) == 3 and all(sentence.endswith(".") and ". " not in sentence for sentence in sentences)
+    assert sentences[1].startswith("Copying the train picture with the nearest caption reaches 60.0 %; scored against")
     assert "27.50 dB" in sentences[2] and "97.0 %" in sentences[2] and "99.0 %" in sentences[2]
