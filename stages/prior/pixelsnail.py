@@ -98,8 +98,8 @@ class CausalConv2d(nn.Module):
         return self.conv.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x.movedim(-1, 1), (self.reach, self.reach, self.reach, 0))  # (B,I,H+r,W+2r)
-        return F.conv2d(padded, self.weight(), self.conv.bias).movedim(1, -1)
+        padded = F.pad(x.movedim(-1, 1), (0, 0, self.reach, 0))  # (B,I,H+r,W); what the operator pads it does not multiply
+        return F.conv2d(padded, self.weight(), self.conv.bias, padding=(0, self.reach)).movedim(1, -1)
 
 
 class GatedResidualBlock(nn.Module):
