@@ -98,7 +98,7 @@ class CausalConv2d(nn.Module):
         return self.conv.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x.movedim(-1, 1), (0, 0, self.reach, 0))  # (B,I,H+r,W); what the operator pads it does not multiply
+        padded = F.pad(x.movedim(-1, 1), (0, 0, self.reach, 0))  # (B,I,H+r,W); the operator skips what it pads itself
         return F.conv2d(padded, self.weight(), self.conv.bias, padding=(0, self.reach)).movedim(1, -1)
 
 

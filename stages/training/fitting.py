@@ -29,6 +29,7 @@ from stages.training.callbacks import (
     ValidationAtTheEnd,
 )
 from stages.training.curves import Curves
+from stages.training.memory import freed_memory_kept
 from stages.training.precision import precision_plugin
 
 GRADIENT_CLIP = 1.0  # norm of all gradients together
@@ -91,7 +92,7 @@ def _run(
     trainer: pl.Trainer, module: pl.LightningModule, train: Batches, val: Iterable[Any] | None, checkpoint: Path | None
 ) -> None:
     """Trains to the end, from a checkpoint where there is one."""
-    with _quiet():
+    with _quiet(), freed_memory_kept():
         trainer.fit(
             module,
             DataLoader(train, batch_size=None),
