@@ -13,14 +13,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from stages.prior.pixelsnail import Attention, Block, CausalConv2d, Conditioning, GatedResidualBlock, PixelSNAIL
+from stages.prior.pixelsnail import Attention, Block, CausalConv2d, GatedResidualBlock, PixelSNAIL
 
 
 def in_public_style(network: PixelSNAIL) -> PixelSNAIL:
-    """A copy of the same weights whose blocks are written as those of the public code."""
+    """A copy of the same weights whose convolutions, residual blocks and attentions are those of the public code."""
     network = copy.deepcopy(network)
     network.start = PublicConv(network.start)  # type: ignore[assignment]
-    network.blocks = nn.ModuleList(PublicBlock(block) for block in network.blocks)  # type: ignore[arg-type]
+    for block in network.blocks:
+        assert isinstance(block, Block)
+        block.residual_blocks = nn.ModuleList([PublicResidualBlocks(block.residual_blocks)])
+        if block.self_attention is not None:
+            block.self_attention = PublicAttention(block.self_attention)
+        if block.text_attention is not None:
+            block.text_attention = PublicAttention(block.text_attention)
     return network
 
 
@@ -54,42 +60,31 @@ class PublicResidualBlock(nn.Module):
         self.conv_in, self.conv_out = PublicConv(block.conv_in), PublicConv(block.conv_out)
         self.from_context, self.from_text = block.from_context, block.from_text
 
-    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
-        """(B,C,H,W) -> (B,C,H,W)."""
+    def forward(self, x: Tensor, context: Tensor | None, gate: Tensor | None) -> Tensor:
+        """x (B,C,H,W), context (B,H,W,C), gate (B,C) -> (B,C,H,W)."""
         scale = torch.rsqrt(x.square().mean(dim=1, keepdim=True) + torch.finfo(x.dtype).eps)
         hidden = self.conv_in.channels_first(F.elu(x * scale * self.norm.weight[:, None, None]))
         hidden = self.conv_out.channels_first(self.dropout(F.elu(hidden)))  # (B,2C,H,W)
         if self.from_context is not None:
-            hidden = hidden + self.from_context(conditioning.context).movedim(-1, 1)
+            hidden = hidden + self.from_context(context).movedim(-1, 1)
         if self.from_text is not None:
-            hidden = hidden + self.from_text(conditioning.gate)[:, :, None, None]
+            hidden = hidden + self.from_text(gate)[:, :, None, None]
         return x + F.glu(hidden, dim=1)
 
 
-class PublicBlock(nn.Module):
-    """Residual blocks, then attention, as `Block`."""
+class PublicResidualBlocks(nn.Module):
+    """All residual blocks of a block, with channels first from the first to the last."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, blocks: nn.ModuleList) -> None:
         super().__init__()
-        self.residual_blocks = nn.ModuleList(PublicResidualBlock(inner) for inner in block.residual_blocks)  # type: ignore[arg-type]
-        self.self_attention, self.text_attention = (
-            None if attention is None else PublicAttention(attention)
-            for attention in (block.self_attention, block.text_attention)
-        )
+        self.blocks = nn.ModuleList(PublicResidualBlock(block) for block in blocks)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, conditioning: Conditioning) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None, gate: Tensor | None) -> Tensor:
         """(B,H,W,C) -> (B,H,W,C)."""
         x = x.movedim(-1, 1).contiguous()
-        for residual_block in self.residual_blocks:
-            x = residual_block(x, conditioning)
-        rows, columns = x.shape[2:]
-        flat = x.flatten(2).transpose(1, 2)  # (B,HW,C)
-        if self.self_attention is not None:
-            flat = self.self_attention.causal(flat)
-        if self.text_attention is not None:
-            assert conditioning.text is not None and conditioning.text_mask is not None
-            flat = self.text_attention.cross(flat, conditioning.text, conditioning.text_mask)
-        return flat.unflatten(1, (rows, columns))
+        for block in self.blocks:
+            x = block(x, context, gate)
+        return x.movedim(1, -1)
 
 
 class PublicAttention(Attention):

@@ -129,9 +129,11 @@ def cases() -> Iterator[dict[str, Any]]:
 def _against_loop(tasks: list[Task]) -> Iterator[dict[str, Any]]:
     """Levels one after the other, against both networks."""
     first = tasks[0].settings if len(tasks) == 1 else {"levels": [task.settings for task in tasks]}
-    for against, name in (("the public loop", "public"), ("that loop over our own network", "network")):
+    for against, networks in (
+        ("the public loop", [task.public for task in tasks]),
+        ("that loop over our own network", [task.network for task in tasks]),
+    ):
         settings = first | {"against": against}
-        networks = [getattr(task, name) for task in tasks]
         if len(tasks) == 1 and tasks[0].grid.side == 8:
             yield compare(settings, tasks[0].sample, partial(tasks[0].loop, networks[0]), repeats=3)
             continue

@@ -16,10 +16,10 @@ def freed_memory_kept() -> Iterator[None]:
     """The process keeps what is freed, to be given out again, until the end of the block.
 
     Every step allocates the same activations. glibc hands large ones back to the system as soon as they are freed, and
-    touching them anew is a page fault for each 4 KiB: a tenth to a fifth of a step of a small network on a processor.
+    touching them anew is a page fault for each 4 KiB: up to a fifth of a step of a small network on a processor.
     Where there is no glibc nothing changes.
     """
-    libc = _glibc()
+    libc = glibc()
     if libc is None:
         yield
         return
@@ -34,7 +34,7 @@ def freed_memory_kept() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def _glibc() -> Any:
+def glibc() -> Any:
     """The C library, if it is the one that has these settings."""
     try:
         libc = ctypes.CDLL(None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.training.memory import _glibc, freed_memory_kept
+from stages.training.memory import freed_memory_kept, glibc
 
 BLOCK = 48 * 2**20  # bytes, more than glibc ever keeps by itself
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -15,7 +15,7 @@ PAGES = BLOCK // resource.getpagesize()
 
 @pytest.fixture(autouse=True)
 def _where_faults_tell() -> None:
-    if _glibc() is None:
+    if glibc() is None:
         pytest.skip("freed memory is kept with glibc only")
     if HUGE_PAGES.is_file() and "[always]" in HUGE_PAGES.read_text():
         pytest.skip("this system gives out huge pages unasked, so that a block costs hardly a fault")
