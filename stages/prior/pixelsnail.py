@@ -10,7 +10,7 @@ cross-attention.
 Causal means raster order: the logits at a position depend on the codes of earlier positions alone. Only the first
 convolution looks strictly back; what follows may see its own position, because that holds no later code.
 Activations are (B,H,W,C) throughout: norms and attention work on the last axis, and convolutions read it as
-channels-last without a copy.
+channels-last without a copy. Where a network is trained on a processor, compiled code computes the residual blocks.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from stages.config.prior import TextForm
 from stages.prior.captions import Captions
+from stages.prior.compiled import activation, convolution
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,16 @@ class CausalConv2d(nn.Module):
         return self.conv.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
+        if convolution.is_for(x, self.conv.weight):
+            return self.of_windows(convolution.windows_of(x, self.reach))
         padded = F.pad(x.movedim(-1, 1), (0, 0, self.reach, 0))  # (B,I,H+r,W); the operator skips what it pads itself
         return F.conv2d(padded, self.weight(), self.conv.bias, padding=(0, self.reach)).movedim(1, -1)
+
+    def of_windows(self, windows: Tensor) -> Tensor:
+        """The same, of what `convolution.windows_of` makes of x."""
+        assert self.conv.bias is not None  # made with one
+        own_taps = self.reach + (0 if self.strict else 1)
+        return convolution.convolve(windows, self.conv.weight, self.conv.bias, own_taps)
 
 
 class GatedResidualBlock(nn.Module):
@@ -119,13 +128,22 @@ class GatedResidualBlock(nn.Module):
         self.from_text = nn.Linear(c, 2 * c, bias=False) if sizes.text == "pooled" else None
 
     def forward(self, x: Tensor, context: Tensor | None, gate: Tensor | None) -> Tensor:
-        hidden = self.conv_in(F.elu(self.norm(x)))
-        hidden = self.conv_out(self.dropout(F.elu(hidden)))  # (B,H,W,2C)
+        compiled = all(convolution.is_for(x, conv.conv.weight) for conv in (self.conv_in, self.conv_out))
+        hidden = self._compiled_hidden(x) if compiled else self._hidden(x)  # (B,H,W,2C)
         if self.from_context is not None:
             hidden = hidden + self.from_context(context)
         if self.from_text is not None:
             hidden = hidden + self.from_text(gate)[:, None, None]
-        return x + F.glu(hidden, dim=-1)
+        return activation.add_gated(x, hidden) if compiled else x + F.glu(hidden, dim=-1)
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        hidden: Tensor = self.conv_in(F.elu(self.norm(x)))
+        hidden = self.conv_out(self.dropout(F.elu(hidden)))
+        return hidden
+
+    def _compiled_hidden(self, x: Tensor) -> Tensor:
+        hidden = self.conv_in.of_windows(activation.normed_elu(x, self.norm.weight, self.conv_in.reach))
+        return self.conv_out.of_windows(self.dropout(activation.elu(hidden, self.conv_out.reach)))
 
 
 class Attention(nn.Module):

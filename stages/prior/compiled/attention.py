@@ -12,9 +12,8 @@ from numba.extending import intrinsic
 
 from stages.prior.compiled.compiling import part
 from stages.prior.compiled.elementwise import copy, exp, highest_of
-from stages.prior.compiled.packing import PANEL
 from stages.prior.compiled.product import one_line
-from stages.prior.compiled.vectors import add, fold, load, multiply, starts_of, times, vector_at
+from stages.prior.compiled.vectors import PANEL, add, fold, load, multiply, starts_of, times, vector_at
 
 LANES = 16
 """Sums that are kept of each value's channel until the last position."""
@@ -43,7 +42,7 @@ def attend(
         query[i] /= np.sqrt(np.float32(d))
     copy(visible, scores)
     for panel in range(panels):
-        one_line(query, 0, d, keys[panel], PANEL, scores[panel * PANEL :], 0)
+        one_line(query, 0, 1, 0, d, 1, keys[panel], PANEL, scores[panel * PANEL :], 0)
     highest, total = highest_of(scores[: len(visible)]), np.float32(0)
     for j in range(len(visible)):
         scores[j] = exp(scores[j] - highest)

@@ -1,11 +1,14 @@
 """How the functions of this folder are compiled, and where numba keeps what it has compiled."""
 
 import hashlib
+import importlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import config, njit
+import numba
+import torch
 
 HERE = Path(__file__).parent
 _OPTIONS: dict[str, Any] = {
@@ -14,9 +17,9 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz", "arcp", "nnan"},  # sums in any order; infinities stay what they are
 }
-_settings: Any = config
+_settings: Any = numba.config
 F = TypeVar("F", bound=Callable[..., Any])
-_njit: Any = njit  # its types know neither all options nor that what it returns is called like what it is given
+_njit: Any = numba.njit  # its types know neither all options nor that what it returns is called like what it is given
 
 
 def part(function: F) -> F:
@@ -25,7 +28,7 @@ def part(function: F) -> F:
     return compiled
 
 
-def whole(function: F) -> F:
+def whole(function: F, **options: Any) -> F:
     """Compiled with its parts at its first call, and kept for the next process.
 
     numba asks whether the function's own file has changed, but its parts lie in others: what is kept lies in a folder
@@ -34,10 +37,33 @@ def whole(function: F) -> F:
     asked = _settings.CACHE_DIR
     _settings.CACHE_DIR = str(Path(asked or HERE / "__pycache__") / f"numba-{sources_digest(HERE)}")
     try:
-        compiled: F = _njit(cache=True, **_OPTIONS)(function)
+        compiled: F = _njit(cache=True, **(_OPTIONS | options))(function)
     finally:
         _settings.CACHE_DIR = asked
     return compiled
+
+
+def whole_on_all_cores(function: F) -> F:
+    """The same, with the rounds of its `prange` shared out among so many cores as `use_torch_s_cores` said last."""
+    return whole(function, parallel=True, _nrt=True)
+
+
+@cache
+def has_openmp() -> bool:
+    """Whether numba shares out work by OpenMP on this machine. What it has instead takes longer to share out the small
+    pieces of a training step than the library takes to do them."""
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return False
+    return True
+
+
+def use_torch_s_cores() -> int:
+    """Shares out among as many cores as torch does, from now on; returns how many."""
+    cores = min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS)
+    numba.set_num_threads(cores)
+    return cores
 
 
 def sources_digest(folder: Path) -> str:

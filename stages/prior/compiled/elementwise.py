@@ -13,15 +13,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from stages.prior.compiled.compiling import part
-from stages.prior.compiled.packing import PANEL
-from stages.prior.compiled.vectors import FLOAT, INT32, fold, higher, load, starts_of, times
+from stages.prior.compiled.vectors import FLOAT, INT32, PANEL, fold, higher, load, starts_of, times
 
 _LOG2_E = np.float32(1.44269504088896)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LOWEST, _HIGHEST = np.float32(-87.0), np.float32(88.0)
 _TERMS = tuple(np.float32(1 / factorial) for factorial in (2, 6, 24, 120, 720))
 HALF, ONE, NOTHING = np.float32(0.5), np.float32(1), np.float32(-np.inf)
-_EPSILON = np.float32(torch.finfo(torch.float32).eps)  # of `nn.RMSNorm`
+EPSILON = np.float32(torch.finfo(torch.float32).eps)  # of `nn.RMSNorm`
 
 
 @intrinsic
@@ -72,7 +71,7 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
         row, normed, squares = x[start:], out[start:], np.float32(0)
         for i in range(c):
             squares += row[i] * row[i]
-        scale = ONE / np.sqrt(squares / np.float32(c) + _EPSILON)
+        scale = ONE / np.sqrt(squares / np.float32(c) + EPSILON)
         for i in range(c):
             normed[i] = row[i] * scale * weight[i]
 

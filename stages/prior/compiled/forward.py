@@ -9,9 +9,10 @@ import numpy as np
 from stages.prior.compiled.attention import attend
 from stages.prior.compiled.compiling import part
 from stages.prior.compiled.elementwise import ONE, add, copy, elu, exp, rms_norm
-from stages.prior.compiled.packing import PANEL, Attentions, Convs, Weights
+from stages.prior.compiled.packing import Attentions, Convs, Weights
 from stages.prior.compiled.product import multiply_add
 from stages.prior.compiled.state import Layers, State
+from stages.prior.compiled.vectors import PANEL
 
 
 @part

@@ -7,17 +7,13 @@ All arrays are float32 and C-contiguous.
 import math
 from typing import NamedTuple
 
-import llvmlite.binding
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.prior.compiled.vectors import PANEL
 from stages.prior.pixelsnail import Attention, Block, CausalConv2d, GatedResidualBlock, PixelSNAIL
-
-PANEL = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 16
-"""Columns of a tile: with four lines, as many sums as the processor's registers hold. Also positions of a panel of
-keys and values."""
 
 CACHE_LINE = 16
 """Floats in a line of the processor's cache."""

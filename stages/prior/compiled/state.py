@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.prior.compiled.attention import LANES
-from stages.prior.compiled.packing import PANEL, Convs, Weights, as_array, padded, stack, zeros
+from stages.prior.compiled.packing import Convs, Weights, as_array, padded, stack, zeros
+from stages.prior.compiled.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 
 

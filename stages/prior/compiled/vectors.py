@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
+
+PANEL = 64 if binding.get_host_cpu_features().get("avx512f") else 16
+"""Columns of a tile of a product: with four lines, as many sums as the processor's registers hold. Also positions of a
+panel of keys and values."""
 
 FLOAT, INT32 = ir.FloatType(), ir.IntType(32)
 Combine = Callable[[Any, Any, Any], Any]
