@@ -1,8 +1,11 @@
 """What numba keeps is used only as long as no file that it was compiled from has changed."""
 
+import importlib
 from pathlib import Path
 
-from stages.prior.compiled.compiling import HERE, sources_digest
+import pytest
+
+from stages.prior.compiled.compiling import HERE, has_openmp, sources_digest
 from stages.prior.compiled.drawing import draw_row
 
 
@@ -22,3 +25,11 @@ def test_any_change_of_any_source_is_another_digest(tmp_path: Path) -> None:
     assert len(set(digests)) == 5
     (tmp_path / "notes.txt").write_text("no source")
     assert sources_digest(tmp_path) == digests[-1]
+
+
+def test_without_openmp_nothing_is_trained_in_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(f"libgomp.so.1: cannot open shared object file, wanted by {name}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert not has_openmp.__wrapped__()

@@ -170,6 +170,16 @@ def test_sums_do_not_depend_on_the_cores() -> None:
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
+@pytest.mark.parametrize("part", ["conv_in", "conv_out"])
+def test_what_is_no_number_stays_none(part: str) -> None:
+    block, x = GatedResidualBlock(sizes("tokens", 0)), torch.randn(1, 2, 2, WIDTH)
+    assert block(x, None, None).isfinite().all()
+    with torch.no_grad():
+        getattr(block, part).conv.bias.fill_(torch.nan)
+    assert block(x, None, None).isnan().all()
+    assert block(torch.full_like(x, torch.nan), None, None).isnan().all()
+
+
 def test_a_gradient_of_a_gradient_is_refused() -> None:
     conv, x = CausalConv2d(WIDTH, WIDTH, 3), torch.randn(1, 2, 2, WIDTH, requires_grad=True)
     (gradient,) = torch.autograd.grad(conv(x).square().sum(), x, create_graph=True)

@@ -122,7 +122,7 @@ def _normed_elu(x: np.ndarray, gain: np.ndarray, reach: int, out: np.ndarray) ->
             scale = _scale(ours)
             for i in range(channels):
                 normed = ours[i] * scale * gain[i]
-                activated[i] = normed if normed > 0 else exp(normed) - ONE
+                activated[i] = exp(normed) - ONE if normed < 0 else normed
 
 
 @whole_on_all_cores
@@ -139,7 +139,7 @@ def _normed_elu_gradient(
             for i in range(channels):
                 unit = ours[i] * scale
                 normed = unit * gain[i]
-                of_normed = theirs[i] * (ONE if normed > 0 else exp(normed))
+                of_normed = theirs[i] * (exp(normed) if normed < 0 else ONE)
                 of_gain[b, row, i] += of_normed * unit
                 mine[i] = of_normed * gain[i]
                 together += mine[i] * unit
@@ -156,7 +156,7 @@ def _elu(x: np.ndarray, reach: int, out: np.ndarray) -> None:
         for column in range(columns):
             ours, activated = x[b, row, column], out[b, row, column + reach]
             for i in range(channels):
-                activated[i] = ours[i] if ours[i] > 0 else exp(ours[i]) - ONE
+                activated[i] = exp(ours[i]) - ONE if ours[i] < 0 else ours[i]
 
 
 @whole_on_all_cores
@@ -167,7 +167,7 @@ def _elu_gradient(grad: np.ndarray, out: np.ndarray, reach: int, of_x: np.ndarra
         for column in range(columns):
             theirs, activated, mine = grad[b, row, column + reach], out[b, row, column + reach], of_x[b, row, column]
             for i in range(channels):
-                mine[i] = theirs[i] * (ONE if activated[i] > 0 else activated[i] + ONE)
+                mine[i] = theirs[i] * (activated[i] + ONE if activated[i] < 0 else ONE)
 
 
 @whole_on_all_cores

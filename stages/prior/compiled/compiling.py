@@ -44,8 +44,11 @@ def whole(function: F, **options: Any) -> F:
 
 
 def whole_on_all_cores(function: F) -> F:
-    """The same, with the rounds of its `prange` shared out among so many cores as `use_torch_s_cores` said last."""
-    return whole(function, parallel=True, _nrt=True)
+    """The same, with the rounds of its `prange` shared out among so many cores as `use_torch_s_cores` said last.
+
+    For training: what is no number stays none, so that a loss that is lost is seen.
+    """
+    return whole(function, parallel=True, _nrt=True, fastmath=_OPTIONS["fastmath"] - {"nnan"})
 
 
 @cache
