@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from stages.config.prior import TextForm
 from stages.prior.captions import Captions
-from stages.prior.compiled import activation, convolution
+from stages.prior.kernels import activation, convolution
 
 
 @dataclass(frozen=True)

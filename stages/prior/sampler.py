@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward, at, captured
-from stages.prior.compiled.sampler import CompiledSampler
+from stages.prior.compiled import CompiledSampler
 from stages.prior.drawing import UNKNOWN, draw, guide
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from stages.prior.compiled.compiling import HERE, has_openmp, sources_digest
-from stages.prior.compiled.drawing import draw_row
+from stages.prior.compiled import drawing
+from stages.prior.kernels import convolution
+from stages.prior.kernels.compiling import HERE, has_openmp, sources_digest
 
 
 def test_what_is_kept_lies_where_all_sources_are_named() -> None:
-    assert f"numba-{sources_digest(HERE)}" in draw_row.stats.cache_path  # type: ignore[attr-defined]
+    digest = sources_digest(HERE, Path(drawing.__file__).parent)
+    assert f"numba-{digest}" in drawing.draw_row.stats.cache_path  # type: ignore[attr-defined]
+    assert f"numba-{sources_digest(HERE)}" in convolution._put_products.stats.cache_path  # type: ignore[attr-defined]
 
 
 def test_any_change_of_any_source_is_another_digest(tmp_path: Path) -> None:
@@ -23,6 +26,9 @@ def test_any_change_of_any_source_is_another_digest(tmp_path: Path) -> None:
     other.rename(tmp_path / "renamed.py")
     digests.append(sources_digest(tmp_path))
     assert len(set(digests)) == 5
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "parts.py").write_text("c = 1")
+    assert sources_digest(tmp_path, tmp_path / "more") not in digests
     (tmp_path / "notes.txt").write_text("no source")
     assert sources_digest(tmp_path) == digests[-1]
 

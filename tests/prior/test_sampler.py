@@ -10,12 +10,12 @@ from torch import Tensor
 
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward
+from stages.prior.compiled import CompiledSampler
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights, pack
-from stages.prior.compiled.sampler import CompiledSampler
 from stages.prior.compiled.state import State, start_state
-from stages.prior.compiled.vectors import PANEL
 from stages.prior.drawing import UNKNOWN, gumbel_noise
+from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
 from tests.prior.networks import CASES, TEXTS, WIDTH, Case, K, build, condition, make_captions, random_codes

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.prior.compiled.compiling import part, whole
-from stages.prior.compiled.elementwise import HALF, NOTHING, ONE, exp, highest_of
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights
 from stages.prior.compiled.state import State
 from stages.prior.drawing import UNKNOWN
+from stages.prior.kernels.compiling import part, whole
+from stages.prior.kernels.elementwise import HALF, NOTHING, ONE, exp, highest_of
 
 
 class Rule(NamedTuple):

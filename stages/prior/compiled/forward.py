@@ -6,13 +6,13 @@ floats are (B C,), and where a picture, a position or a channel lies is told by 
 
 import numpy as np
 
-from stages.prior.compiled.attention import attend
-from stages.prior.compiled.compiling import part
-from stages.prior.compiled.elementwise import ONE, add, copy, elu, exp, rms_norm
 from stages.prior.compiled.packing import Attentions, Convs, Weights
-from stages.prior.compiled.product import multiply_add
 from stages.prior.compiled.state import Layers, State
-from stages.prior.compiled.vectors import PANEL
+from stages.prior.kernels.attention import attend
+from stages.prior.kernels.compiling import part
+from stages.prior.kernels.elementwise import ONE, add, copy, elu, exp, rms_norm
+from stages.prior.kernels.product import multiply_add
+from stages.prior.kernels.vectors import PANEL
 
 
 @part

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.prior.compiled.vectors import PANEL
+from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Attention, Block, CausalConv2d, GatedResidualBlock, PixelSNAIL
 
 CACHE_LINE = 16

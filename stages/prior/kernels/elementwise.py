@@ -12,8 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from stages.prior.compiled.compiling import part
-from stages.prior.compiled.vectors import FLOAT, INT32, PANEL, fold, higher, load, starts_of, times
+from stages.prior.kernels.compiling import part
+from stages.prior.kernels.vectors import FLOAT, INT32, PANEL, fold, higher, load, starts_of, times
 
 _LOG2_E = np.float32(1.44269504088896)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)

@@ -1,4 +1,4 @@
-"""How the functions of this folder are compiled, and where numba keeps what it has compiled."""
+"""How functions are compiled, and where numba keeps what it has compiled."""
 
 import hashlib
 import importlib
@@ -31,11 +31,13 @@ def part(function: F) -> F:
 def whole(function: F, **options: Any) -> F:
     """Compiled with its parts at its first call, and kept for the next process.
 
-    numba asks whether the function's own file has changed, but its parts lie in others: what is kept lies in a folder
-    that is named by the content of them all, where `NUMBA_CACHE_DIR` says or beside this file.
+    numba asks whether the function's own file has changed, but its parts lie in others, of its folder and this one:
+    what is kept lies in a folder that is named by the content of them all, where `NUMBA_CACHE_DIR` says or beside
+    this file.
     """
+    digest = sources_digest(HERE, Path(function.__code__.co_filename).parent)
     asked = _settings.CACHE_DIR
-    _settings.CACHE_DIR = str(Path(asked or HERE / "__pycache__") / f"numba-{sources_digest(HERE)}")
+    _settings.CACHE_DIR = str(Path(asked or HERE / "__pycache__") / f"numba-{digest}")
     try:
         compiled: F = _njit(cache=True, **(_OPTIONS | options))(function)
     finally:
@@ -69,9 +71,9 @@ def use_torch_s_cores() -> int:
     return cores
 
 
-def sources_digest(folder: Path) -> str:
-    """Of the names and contents of a folder's Python files."""
+def sources_digest(*folders: Path) -> str:
+    """Of the names and contents of the folders' Python files."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(path for folder in set(folders) for path in folder.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

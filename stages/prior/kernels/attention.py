@@ -10,10 +10,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from stages.prior.compiled.compiling import part
-from stages.prior.compiled.elementwise import copy, exp, highest_of
-from stages.prior.compiled.product import one_line
-from stages.prior.compiled.vectors import PANEL, add, fold, load, multiply, starts_of, times, vector_at
+from stages.prior.kernels.compiling import part
+from stages.prior.kernels.elementwise import copy, exp, highest_of
+from stages.prior.kernels.product import one_line
+from stages.prior.kernels.vectors import PANEL, add, fold, load, multiply, starts_of, times, vector_at
 
 LANES = 16
 """Sums that are kept of each value's channel until the last position."""

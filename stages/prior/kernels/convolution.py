@@ -15,10 +15,10 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.prior.compiled.compiling import has_openmp, use_torch_s_cores, whole_on_all_cores
-from stages.prior.compiled.elementwise import copy
-from stages.prior.compiled.product import LINES, multiply_add_runs, some_lines
-from stages.prior.compiled.vectors import PANEL
+from stages.prior.kernels.compiling import has_openmp, use_torch_s_cores, whole_on_all_cores
+from stages.prior.kernels.elementwise import copy
+from stages.prior.kernels.product import LINES, multiply_add_runs, some_lines
+from stages.prior.kernels.vectors import PANEL
 
 
 def is_for(x: Tensor, weight: Tensor) -> bool:

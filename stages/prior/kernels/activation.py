@@ -11,9 +11,9 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.prior.compiled.compiling import part, use_torch_s_cores, whole_on_all_cores
-from stages.prior.compiled.convolution import room_for_windows
-from stages.prior.compiled.elementwise import EPSILON, ONE, exp
+from stages.prior.kernels.compiling import part, use_torch_s_cores, whole_on_all_cores
+from stages.prior.kernels.convolution import room_for_windows
+from stages.prior.kernels.elementwise import EPSILON, ONE, exp
 
 
 def normed_elu(x: Tensor, gain: Tensor, reach: int) -> Tensor:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.prior.captions import Captions
-from stages.prior.compiled import activation, convolution
-from stages.prior.compiled.compiling import has_openmp
+from stages.prior.kernels import activation, convolution
+from stages.prior.kernels.compiling import has_openmp
 from stages.prior.pixelsnail import CausalConv2d, GatedResidualBlock, PixelSNAIL, PixelSNAILSizes
 
 WIDTH, K = 64, 11  # channels that fill the tiles of any processor

@@ -8,8 +8,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from stages.prior.compiled.compiling import part
-from stages.prior.compiled.vectors import PANEL, add, everywhere, load, multiply, starts_of, times, vector_at
+from stages.prior.kernels.compiling import part
+from stages.prior.kernels.vectors import PANEL, add, everywhere, load, multiply, starts_of, times, vector_at
 
 LINES = 4
 """Lines of a tile."""
