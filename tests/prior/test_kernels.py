@@ -65,6 +65,13 @@ def test_a_convolution_and_its_gradients(shape: Shape, by_the_library: Callable[
     same(ours, with_gradients(conv, (x,), (x, *conv.parameters()), wanted))
 
 
+def test_the_ends_of_rows_are_given_no_gradient() -> None:
+    conv, windows = CausalConv2d(WIDTH, WIDTH, 5), torch.randn(2, 3, 8, WIDTH, requires_grad=True)
+    (of_windows,) = torch.autograd.grad(conv.of_windows(windows).square().sum(), windows)
+    assert not of_windows[:, :, :2].any() and not of_windows[:, :, -2:].any()
+    assert of_windows[:, :, 2:-2].all(dim=-1).any()
+
+
 def test_a_convolution_of_what_does_not_lie_in_one_piece(by_the_library: Callable[[], None]) -> None:
     conv = CausalConv2d(WIDTH, WIDTH, 5)
     x = torch.randn(3, WIDTH, 4, 6, requires_grad=True)

@@ -41,16 +41,18 @@ def windows_of(x: Tensor, reach: int) -> Tensor:
 def room_for_windows(x: Tensor, reach: int) -> Tensor:
     """The same with anything where x is to lie."""
     b, h, w, c = x.shape
-    room = torch.empty(b, h, w + 2 * reach, c)
-    room[:, :, :reach] = 0
-    room[:, :, w + reach :] = 0
-    return room
+    return _with_ends(torch.empty(b, h, w + 2 * reach, c), reach)
+
+
+def _with_ends(windows: Tensor, reach: int) -> Tensor:
+    """Zeros at both ends of each row, in place."""
+    windows[:, :, :reach] = 0
+    windows[:, :, windows.shape[2] - reach :] = 0
+    return windows
 
 
 def convolve(windows: Tensor, weight: Tensor, bias: Tensor, own_taps: int) -> Tensor:
-    """Causal convolution: (B,H,W+2r,I) -> (B,H,W,O).
-
-    The gradient of the windows is not defined at the ends of rows, which are not to be changed.
+    """Causal convolution: (B,H,W+2r,I) -> (B,H,W,O). The ends of rows are given no gradient.
 
     Args:
         weight: (O,I,r+1,2r+1); the last of its rows is the position's own, of which the first `own_taps` are in the
@@ -77,7 +79,7 @@ class _Convolution(torch.autograd.Function):
         windows, weight = ctx.saved_tensors
         reach, taps = weight.shape[2] - 1, weight.shape[3]
         grad = gradients[0].contiguous()
-        of_windows = torch.empty_like(windows)
+        of_windows = _with_ends(torch.empty_like(windows), reach)
         upside_down, no_bias = weight.flip(3).permute(2, 3, 0, 1), grad.new_zeros(weight.shape[1])
         own = (taps - ctx.own_taps, taps)
         _multiply(windows_of(grad, reach), upside_down, no_bias, own, 1, of_windows, reach)
