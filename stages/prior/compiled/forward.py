@@ -6,9 +6,9 @@ floats are (B C,), and where a picture, a position or a channel lies is told by 
 
 import numpy as np
 
+from stages.prior.compiled.attention import attend
 from stages.prior.compiled.packing import Attentions, Convs, Weights
 from stages.prior.compiled.state import Layers, State
-from stages.prior.kernels.attention import attend
 from stages.prior.kernels.compiling import part
 from stages.prior.kernels.elementwise import ONE, add, copy, elu, exp, rms_norm
 from stages.prior.kernels.product import multiply_add

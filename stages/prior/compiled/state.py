@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.prior.compiled.attention import LANES
 from stages.prior.compiled.packing import Convs, Weights, as_array, padded, stack, zeros
-from stages.prior.kernels.attention import LANES
 from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 

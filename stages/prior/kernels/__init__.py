@@ -1,5 +1,5 @@
-"""What numba compiles for processors: the products that sampling is made of, and training's convolutions.
+"""What numba compiles for processors: what the compiled sampler is made of, and the residual blocks in training.
 
-`convolution` and `activation` are the residual blocks of a training step, with their gradients. The library's
-convolution goes through what is masked as well, and its other operations through the activations a dozen times.
+`convolution` and `activation` are those blocks, with their gradients. The library's convolution goes through what is
+masked as well, and its other operations through the activations a dozen times.
 """

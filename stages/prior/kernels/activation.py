@@ -11,9 +11,9 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.prior.kernels.compiling import part, use_torch_s_cores, whole_on_all_cores
+from stages.prior.kernels.compiling import whole_on_all_cores
 from stages.prior.kernels.convolution import room_for_windows
-from stages.prior.kernels.elementwise import EPSILON, ONE, exp
+from stages.prior.kernels.elementwise import ONE, exp, scale_of
 
 
 def normed_elu(x: Tensor, gain: Tensor, reach: int) -> Tensor:
@@ -41,7 +41,6 @@ class _NormedElu(torch.autograd.Function):
         ctx.save_for_backward(x, gain)
         ctx.reach = reach
         out = room_for_windows(x, reach)
-        use_torch_s_cores()
         _normed_elu(_array(x), _array(gain), reach, _array(out))
         return out
 
@@ -50,7 +49,6 @@ class _NormedElu(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         x, gain = ctx.saved_tensors
         of_x, of_gain = torch.empty_like(x), x.new_zeros(*x.shape[:2], len(gain))
-        use_torch_s_cores()
         _normed_elu_gradient(
             _array(gradients[0].contiguous()), _array(x), _array(gain), ctx.reach, _array(of_x), _array(of_gain)
         )
@@ -62,7 +60,6 @@ class _Elu(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, reach: int) -> Tensor:
         x = x.contiguous()
         out = room_for_windows(x, reach)
-        use_torch_s_cores()
         _elu(_array(x), reach, _array(out))
         ctx.save_for_backward(out)
         ctx.reach = reach
@@ -73,7 +70,6 @@ class _Elu(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (out,) = ctx.saved_tensors
         of_x = out.new_empty(*out.shape[:2], out.shape[2] - 2 * ctx.reach, out.shape[3])
-        use_torch_s_cores()
         _elu_gradient(_array(gradients[0].contiguous()), _array(out), ctx.reach, _array(of_x))
         return of_x, None
 
@@ -84,7 +80,6 @@ class _AddGated(torch.autograd.Function):
         hidden = hidden.contiguous()
         ctx.save_for_backward(hidden)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
-        use_torch_s_cores()
         _add_gated(_array(x.contiguous()), _array(hidden), _array(out))
         return out
 
@@ -93,7 +88,6 @@ class _AddGated(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         (hidden,) = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden)
-        use_torch_s_cores()
         _gate_gradient(_array(gradients[0].contiguous()), _array(hidden), _array(of_hidden))
         return gradients[0], of_hidden
 
@@ -103,15 +97,6 @@ def _array(tensor: Tensor) -> np.ndarray:
     return array
 
 
-@part
-def _scale(x: np.ndarray) -> np.float32:
-    """1 / RMS of (C,), as `nn.RMSNorm` has it."""
-    squares = np.float32(0)
-    for i in range(len(x)):
-        squares += x[i] * x[i]
-    return ONE / np.sqrt(squares / np.float32(len(x)) + EPSILON)
-
-
 @whole_on_all_cores
 def _normed_elu(x: np.ndarray, gain: np.ndarray, reach: int, out: np.ndarray) -> None:
     pictures, side, columns, channels = x.shape
@@ -119,7 +104,7 @@ def _normed_elu(x: np.ndarray, gain: np.ndarray, reach: int, out: np.ndarray) ->
         b, row = place // side, place % side
         for column in range(columns):
             ours, activated = x[b, row, column], out[b, row, column + reach]
-            scale = _scale(ours)
+            scale = scale_of(ours, channels)
             for i in range(channels):
                 normed = ours[i] * scale * gain[i]
                 activated[i] = exp(normed) - ONE if normed < 0 else normed
@@ -135,7 +120,7 @@ def _normed_elu_gradient(
         b, row = place // side, place % side
         for column in range(columns):
             ours, theirs, mine = x[b, row, column], grad[b, row, column + reach], of_x[b, row, column]
-            scale, together = _scale(ours), np.float32(0)
+            scale, together = scale_of(ours, channels), np.float32(0)
             for i in range(channels):
                 unit = ours[i] * scale
                 normed = unit * gain[i]

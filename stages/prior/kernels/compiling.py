@@ -3,9 +3,9 @@
 import hashlib
 import importlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import torch
@@ -46,11 +46,18 @@ def whole(function: F, **options: Any) -> F:
 
 
 def whole_on_all_cores(function: F) -> F:
-    """The same, with the rounds of its `prange` shared out among so many cores as `use_torch_s_cores` said last.
+    """The same, with the rounds of its `prange` shared out among as many cores as torch uses.
 
     For training: what is no number stays none, so that a loss that is lost is seen.
     """
-    return whole(function, parallel=True, _nrt=True, fastmath=_OPTIONS["fastmath"] - {"nnan"})
+    compiled: Any = whole(function, parallel=True, _nrt=True, fastmath=_OPTIONS["fastmath"] - {"nnan"})
+
+    @wraps(compiled)
+    def shared_out(*args: Any) -> Any:
+        numba.set_num_threads(min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS))
+        return compiled(*args)
+
+    return cast(F, shared_out)
 
 
 @cache
@@ -62,13 +69,6 @@ def has_openmp() -> bool:
     except ImportError:
         return False
     return True
-
-
-def use_torch_s_cores() -> int:
-    """Shares out among as many cores as torch does, from now on; returns how many."""
-    cores = min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS)
-    numba.set_num_threads(cores)
-    return cores
 
 
 def sources_digest(*folders: Path) -> str:

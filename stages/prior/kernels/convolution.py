@@ -15,7 +15,7 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.prior.kernels.compiling import has_openmp, use_torch_s_cores, whole_on_all_cores
+from stages.prior.kernels.compiling import has_openmp, whole_on_all_cores
 from stages.prior.kernels.elementwise import copy
 from stages.prior.kernels.product import LINES, multiply_add_runs, some_lines
 from stages.prior.kernels.vectors import PANEL
@@ -84,8 +84,9 @@ class _Convolution(torch.autograd.Function):
         own = (taps - ctx.own_taps, taps)
         _multiply(windows_of(grad, reach), upside_down, no_bias, own, 1, of_windows, reach)
         of_weight = grad.new_zeros(reach + 1, taps, weight.shape[1], weight.shape[0])
-        cores = use_torch_s_cores()
-        _add_weight_gradient(_rows(windows), _rows(grad), ctx.own_taps, of_weight.flatten(1, 2).numpy(), cores)
+        _add_weight_gradient(
+            _rows(windows), _rows(grad), ctx.own_taps, of_weight.flatten(1, 2).numpy(), torch.get_num_threads()
+        )
         return of_windows, of_weight.permute(3, 2, 0, 1), grad.sum(dim=(0, 1, 2)), None
 
 
@@ -100,7 +101,6 @@ def _multiply(
         step: 1 for the rows below, -1 for those above.
     """
     panels = weight.flatten(0, 2).unflatten(-1, (-1, PANEL)).transpose(0, 1).contiguous()
-    use_torch_s_cores()
     _put_products(
         _rows(windows), panels.detach().numpy(), bias.detach().numpy(), len(weight) - 1, *own, step, _rows(out), margin
     )
@@ -145,22 +145,22 @@ def _put_products(
 
 
 @whole_on_all_cores
-def _add_weight_gradient(windows: np.ndarray, grad: np.ndarray, own_taps: int, out: np.ndarray, cores: int) -> None:
+def _add_weight_gradient(windows: np.ndarray, grad: np.ndarray, own_taps: int, out: np.ndarray, shares: int) -> None:
     """windows (B,H,(W+2r) I), grad (B,H,W O), out (r+1, (2r+1) I, O), whose rows are r, ..., 1, 0 rows above.
 
-    Each core has lines of its own, so that the sums do not depend on how many cores there are.
+    Each share of the work has lines of its own, so that the sums do not depend on how many there are.
     """
     pictures, side, length = windows.shape
     reach, width = len(out) - 1, out.shape[2]
     columns = grad.shape[2] // width
     channels = length // (columns + 2 * reach)
-    for core in prange(cores):
+    for share in prange(shares):
         for b in range(pictures):
             for away in range(min(reach + 1, side)):
                 lines = own_taps * channels if away == 0 else (2 * reach + 1) * channels
                 sums = out[reach - away]
                 for column in range(0, width, PANEL):
-                    for line in range(core * LINES, lines, cores * LINES):
+                    for line in range(share * LINES, lines, shares * LINES):
                         some_lines(
                             windows[b, 0][line:],
                             1,

@@ -20,7 +20,7 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LOWEST, _HIGHEST = np.float32(-87.0), np.float32(88.0)
 _TERMS = tuple(np.float32(1 / factorial) for factorial in (2, 6, 24, 120, 720))
 HALF, ONE, NOTHING = np.float32(0.5), np.float32(1), np.float32(-np.inf)
-EPSILON = np.float32(torch.finfo(torch.float32).eps)  # of `nn.RMSNorm`
+_EPSILON = np.float32(torch.finfo(torch.float32).eps)  # of `nn.RMSNorm`
 
 
 @intrinsic
@@ -64,14 +64,21 @@ def add(x: np.ndarray, out: np.ndarray) -> None:
 
 
 @part
+def scale_of(x: np.ndarray, count: int) -> np.float32:
+    """1 / RMS of the first so many numbers, as `nn.RMSNorm` has it."""
+    squares = np.float32(0)
+    for i in range(count):
+        squares += x[i] * x[i]
+    return ONE / np.sqrt(squares / np.float32(count) + _EPSILON)
+
+
+@part
 def rms_norm(x: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
     """As `nn.RMSNorm`, each C of (B C,)."""
     c = len(weight)
     for start in range(0, len(x), c):
-        row, normed, squares = x[start:], out[start:], np.float32(0)
-        for i in range(c):
-            squares += row[i] * row[i]
-        scale = ONE / np.sqrt(squares / np.float32(c) + EPSILON)
+        row, normed = x[start:], out[start:]
+        scale = scale_of(row, c)
         for i in range(c):
             normed[i] = row[i] * scale * weight[i]
 

@@ -1,4 +1,4 @@
-"""The product of a few rows with a small matrix, which nearly all of a position's work is."""
+"""The product of a few rows with a small matrix: most of a sampled position's work and of training's convolutions."""
 
 from collections.abc import Callable
 from typing import Any
