@@ -100,15 +100,15 @@ class CausalConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if convolution.is_for(x, self.conv.weight):
-            return self.of_windows(convolution.windows_of(x, self.reach))
+            return self.of_windows(convolution.windows_of(x, self.reach), x.shape[2])
         padded = F.pad(x.movedim(-1, 1), (0, 0, self.reach, 0))  # (B,I,H+r,W); the operator skips what it pads itself
         return F.conv2d(padded, self.weight(), self.conv.bias, padding=(0, self.reach)).movedim(1, -1)
 
-    def of_windows(self, windows: Tensor) -> Tensor:
-        """The same, of what `convolution.windows_of` makes of x."""
+    def of_windows(self, windows: Tensor, columns: int) -> Tensor:
+        """The same, of what `convolution.windows_of` makes of x, and of how many columns that has."""
         assert self.conv.bias is not None  # made with one
         own_taps = self.reach + (0 if self.strict else 1)
-        return convolution.convolve(windows, self.conv.weight, self.conv.bias, own_taps)
+        return convolution.convolve(windows, columns, self.conv.weight, self.conv.bias, own_taps)
 
 
 class GatedResidualBlock(nn.Module):
@@ -142,8 +142,9 @@ class GatedResidualBlock(nn.Module):
         return hidden
 
     def _compiled_hidden(self, x: Tensor) -> Tensor:
-        hidden = self.conv_in.of_windows(activation.normed_elu(x, self.norm.weight, self.conv_in.reach))
-        return self.conv_out.of_windows(self.dropout(activation.elu(hidden, self.conv_out.reach)))
+        columns = x.shape[2]
+        hidden = self.conv_in.of_windows(activation.normed_elu(x, self.norm.weight, self.conv_in.reach), columns)
+        return self.conv_out.of_windows(self.dropout(activation.elu(hidden, self.conv_out.reach)), columns)
 
 
 class Attention(nn.Module):

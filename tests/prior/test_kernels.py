@@ -13,6 +13,7 @@ from torch import Tensor
 from stages.prior.captions import Captions
 from stages.prior.kernels import activation, convolution
 from stages.prior.kernels.compiling import has_openmp
+from stages.prior.kernels.winograd import MOST_TAPS, filtering
 from stages.prior.pixelsnail import CausalConv2d, GatedResidualBlock, PixelSNAIL, PixelSNAILSizes
 
 WIDTH, K = 64, 11  # channels that fill the tiles of any processor
@@ -65,11 +66,22 @@ def test_a_convolution_and_its_gradients(shape: Shape, by_the_library: Callable[
     same(ours, with_gradients(conv, (x,), (x, *conv.parameters()), wanted))
 
 
-def test_the_ends_of_rows_are_given_no_gradient() -> None:
-    conv, windows = CausalConv2d(WIDTH, WIDTH, 5), torch.randn(2, 3, 8, WIDTH, requires_grad=True)
-    (of_windows,) = torch.autograd.grad(conv.of_windows(windows).square().sum(), windows)
-    assert not of_windows[:, :, :2].any() and not of_windows[:, :, -2:].any()
-    assert of_windows[:, :, 2:-2].all(dim=-1).any()
+def test_windows_have_zeros_around_whole_pieces() -> None:
+    x = torch.randn(2, 3, 6, 4)
+    windows = convolution.windows_of(x, 2)
+    assert windows.shape == (2, 3, 2 + 8 + 2, 4)  # pieces of four columns
+    assert torch.equal(windows[:, :, 2:8], x)
+    assert not windows[:, :, :2].any() and not windows[:, :, 8:].any()
+
+
+@pytest.mark.parametrize("taps", range(3, MOST_TAPS + 1, 2))
+def test_as_many_products_as_points_make_a_piece_of_outputs(taps: int) -> None:
+    columns, of_inputs, of_taps, of_outputs = filtering(taps)
+    draw = np.random.default_rng(0)
+    inputs, weights = draw.normal(size=columns + taps - 1), draw.normal(size=taps)
+    products = (of_inputs @ inputs) * (of_taps @ weights)
+    assert np.allclose(of_outputs.T @ products, np.correlate(inputs, weights), atol=1e-5)
+    assert len(products) < columns * taps
 
 
 def test_a_convolution_of_what_does_not_lie_in_one_piece(by_the_library: Callable[[], None]) -> None:
@@ -93,14 +105,14 @@ def test_activations_and_their_gradients(reach: int) -> None:
         x[0, 0, 0] = 0  # a norm of nothing
         x[0, 0, 1] *= 30
     hidden = (4 * torch.randn(2, 3, 5, 48)).requires_grad_()
-    padded, flat = torch.randn(2, 3, 5 + 2 * reach, 24), torch.randn(2, 3, 5, 24)
+    padded, flat = torch.randn_like(convolution.windows_of(x, reach)), torch.randn(2, 3, 5, 24)
 
     def padded_normed_elu(x: Tensor, gain: Tensor) -> Tensor:
-        return pad(F.elu(F.rms_norm(x, (24,), gain)), reach)
+        return convolution.windows_of(F.elu(F.rms_norm(x, (24,), gain)), reach)
 
     for ours, library, inputs, wanted in (
         (lambda x, gain: activation.normed_elu(x, gain, reach), padded_normed_elu, (x, gain), padded),
-        (lambda x: activation.elu(x, reach), lambda x: pad(F.elu(x), reach), (x,), padded),
+        (lambda x: activation.elu(x, reach), lambda x: convolution.windows_of(F.elu(x), reach), (x,), padded),
         (activation.add_gated, lambda x, hidden: x + F.glu(hidden, dim=-1), (x, hidden), flat),
     ):
         same(with_gradients(ours, inputs, inputs, wanted), with_gradients(library, inputs, inputs, wanted))
@@ -156,7 +168,7 @@ def test_dropout_leaves_out_what_it_says_and_its_gradient() -> None:
     (gradient,) = torch.autograd.grad(loss(x), x)
     numeric = (loss(x + step) - loss(x - step)) / 2
     assert torch.isclose((gradient * step).sum(), numeric, rtol=1e-2)
-    assert 0.4 < kept[0][:, :, 2:-2].float().mean() < 0.6
+    assert 0.4 < kept[0][:, :, 2:5].float().mean() < 0.6
 
 
 def test_sums_do_not_depend_on_the_cores() -> None:
@@ -165,7 +177,7 @@ def test_sums_do_not_depend_on_the_cores() -> None:
     gain, wanted = torch.randn(WIDTH, requires_grad=True), torch.randn(3, 5, 5, WIDTH)
 
     def convolved(x: Tensor) -> Tensor:
-        return conv.of_windows(activation.normed_elu(x, gain, 2))
+        return conv.of_windows(activation.normed_elu(x, gain, 2), 5)
 
     cores, found = torch.get_num_threads(), []
     try:
@@ -200,6 +212,7 @@ def test_the_library_convolves_all_else(monkeypatch: pytest.MonkeyPatch) -> None
     assert not convolution.is_for(x, weight.detach())
     assert not convolution.is_for(x.double(), weight.double())
     assert not convolution.is_for(x, torch.randn(WIDTH + 1, WIDTH, 2, 3, requires_grad=True))
+    assert not convolution.is_for(x, torch.randn(WIDTH, WIDTH, 5, 9, requires_grad=True))
     assert not convolution.is_for(x[..., 1:], torch.randn(WIDTH, WIDTH - 1, 2, 3, requires_grad=True))
     with torch.no_grad():
         assert not convolution.is_for(x, weight)
@@ -227,10 +240,6 @@ def same(ours: list[Tensor], library: list[Tensor]) -> None:
     for one, other in zip(ours, library, strict=True):
         assert one.shape == other.shape
         assert (one - other).abs().max() <= 2e-5 * (1 + other.abs().max())
-
-
-def pad(x: Tensor, reach: int) -> Tensor:
-    return F.pad(x, (0, 0, reach, reach))
 
 
 def sizes(text: str, context_side: int) -> PixelSNAILSizes:

@@ -17,13 +17,13 @@ from stages.prior.kernels.elementwise import ONE, exp, scale_of
 
 
 def normed_elu(x: Tensor, gain: Tensor, reach: int) -> Tensor:
-    """elu(rms_norm(x) gain) with `reach` zeros at both ends of each row: (B,H,W,C), (C,) -> (B,H,W+2r,C)."""
+    """elu(rms_norm(x) gain) with `reach` zeros at both ends of each row: (B,H,W,C), (C,) -> windows of them."""
     out: Tensor = _NormedElu.apply(x, gain, reach)
     return out
 
 
 def elu(x: Tensor, reach: int) -> Tensor:
-    """elu(x) with `reach` zeros at both ends of each row: (B,H,W,C) -> (B,H,W+2r,C)."""
+    """elu(x) with `reach` zeros at both ends of each row: (B,H,W,C) -> windows of them."""
     out: Tensor = _Elu.apply(x, reach)
     return out
 
@@ -62,14 +62,14 @@ class _Elu(torch.autograd.Function):
         out = room_for_windows(x, reach)
         _elu(_array(x), reach, _array(out))
         ctx.save_for_backward(out)
-        ctx.reach = reach
+        ctx.reach, ctx.columns = reach, x.shape[2]
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (out,) = ctx.saved_tensors
-        of_x = out.new_empty(*out.shape[:2], out.shape[2] - 2 * ctx.reach, out.shape[3])
+        of_x = out.new_empty(*out.shape[:2], ctx.columns, out.shape[3])
         _elu_gradient(_array(gradients[0].contiguous()), _array(out), ctx.reach, _array(of_x))
         return of_x, None
 

@@ -1,8 +1,8 @@
 """A causal convolution and its gradients, where a network is trained on a processor.
 
 The library's convolution multiplies what the mask hides as well, and the zeros above a picture: a quarter of its work
-at 8x8. Here both are left out. The gradient of the input is the same convolution upside down; that of the weights is
-the product of windows with gradients.
+at 8x8. Here both are left out, and the rows above take fewer multiplications (`winograd`). A position's own row is
+summed product by product, so that nothing to the right of a position takes part in what is computed for it.
 
 `windows` are the input with zeros at both ends of each row, so that what a position sees of a row lies in one piece.
 """
@@ -15,95 +15,107 @@ from numba import prange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from stages.prior.kernels.compiling import has_openmp, whole_on_all_cores
-from stages.prior.kernels.elementwise import copy
-from stages.prior.kernels.product import LINES, multiply_add_runs, some_lines
+from stages.prior.kernels.compiling import has_openmp, part, whole_on_all_cores
+from stages.prior.kernels.elementwise import clear, copy
+from stages.prior.kernels.product import multiply_add_runs
 from stages.prior.kernels.vectors import PANEL
+from stages.prior.kernels.winograd import (
+    MOST_TAPS,
+    filtering,
+    gradients_at_points,
+    inputs_at_points,
+    taps_of_products,
+    weights_at_points,
+)
 
 
 def is_for(x: Tensor, weight: Tensor) -> bool:
     """Whether convolving x (B,H,W,I) with weight (O,I,...) is what is compiled here: in training, in float32 on a
-    processor, with channels that fill the product's tiles."""
+    processor, with channels that fill the product's tiles, and with as many taps as are filtered well."""
     training = (
         has_openmp() and torch.is_grad_enabled() and weight.requires_grad and not torch.is_autocast_enabled("cpu")
     )
     in_float32 = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-    return training and in_float32 and not any(channels % PANEL for channels in weight.shape[:2])
+    fits = not any(channels % PANEL for channels in weight.shape[:2]) and weight.shape[3] <= MOST_TAPS
+    return training and in_float32 and fits
 
 
 def windows_of(x: Tensor, reach: int) -> Tensor:
-    """(B,H,W,C) -> (B,H,W+2r,C)."""
+    """(B,H,W,C) -> (B,H,T m + 2r,C)."""
     windows = room_for_windows(x, reach)
     windows[:, :, reach : reach + x.shape[2]] = x
     return windows
 
 
 def room_for_windows(x: Tensor, reach: int) -> Tensor:
-    """The same with anything where x is to lie."""
+    """The same with anything where x is to lie: r columns of zeros to its left, and to its right as many and what is
+    missing from the last of T pieces of m columns."""
     b, h, w, c = x.shape
-    return _with_ends(torch.empty(b, h, w + 2 * reach, c), reach)
-
-
-def _with_ends(windows: Tensor, reach: int) -> Tensor:
-    """Zeros at both ends of each row, in place."""
+    columns = filtering(2 * reach + 1).columns
+    windows = torch.empty(b, h, -(-w // columns) * columns + 2 * reach, c)
     windows[:, :, :reach] = 0
-    windows[:, :, windows.shape[2] - reach :] = 0
+    windows[:, :, reach + w :] = 0
     return windows
 
 
-def convolve(windows: Tensor, weight: Tensor, bias: Tensor, own_taps: int) -> Tensor:
-    """Causal convolution: (B,H,W+2r,I) -> (B,H,W,O). The ends of rows are given no gradient.
+def convolve(windows: Tensor, columns: int, weight: Tensor, bias: Tensor, own_taps: int) -> Tensor:
+    """Causal convolution: windows of (B,H,W,I) -> (B,H,W,O).
 
     Args:
+        columns: W.
         weight: (O,I,r+1,2r+1); the last of its rows is the position's own, of which the first `own_taps` are in the
             past.
         bias: (O,).
     """
-    out: Tensor = _Convolution.apply(windows, weight, bias, own_taps)
+    out: Tensor = _Convolution.apply(windows, columns, weight, bias, own_taps)
     return out
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, windows: Tensor, weight: Tensor, bias: Tensor, own_taps: int) -> Tensor:
+    def forward(ctx: Any, windows: Tensor, columns: int, weight: Tensor, bias: Tensor, own_taps: int) -> Tensor:
         ctx.save_for_backward(windows, weight)
         ctx.own_taps = own_taps
-        reach = weight.shape[2] - 1
-        out = windows.new_empty(*windows.shape[:2], windows.shape[2] - 2 * reach, len(weight))
-        _multiply(windows, weight.permute(2, 3, 1, 0), bias, (0, own_taps), -1, out, 0)
+        (b, side, _, _), width = windows.shape, len(weight)
+        by_row = weight.permute(2, 3, 1, 0).contiguous()  # (r+1,2r+1,I,O)
+        how = filtering(weight.shape[3])
+        out = windows.new_empty(b, side, columns, width)
+        _put_products(
+            _rows(windows),
+            _panels(by_row[-1, :own_taps].flatten(0, 1)),
+            bias.detach().numpy(),
+            inputs_at_points(windows, weight.shape[3]),
+            weights_at_points(by_row[:-1]),
+            how.of_outputs.T.ravel(),
+            how.columns,
+            _rows(out),
+        )
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
         windows, weight = ctx.saved_tensors
-        reach, taps = weight.shape[2] - 1, weight.shape[3]
-        grad = gradients[0].contiguous()
-        of_windows = _with_ends(torch.empty_like(windows), reach)
-        upside_down, no_bias = weight.flip(3).permute(2, 3, 0, 1), grad.new_zeros(weight.shape[1])
-        own = (taps - ctx.own_taps, taps)
-        _multiply(windows_of(grad, reach), upside_down, no_bias, own, 1, of_windows, reach)
-        of_weight = grad.new_zeros(reach + 1, taps, weight.shape[1], weight.shape[0])
-        _add_weight_gradient(
-            _rows(windows), _rows(grad), ctx.own_taps, of_weight.flatten(1, 2).numpy(), torch.get_num_threads()
+        grad, own_taps, (width, channels, _, taps) = gradients[0].contiguous(), ctx.own_taps, weight.shape
+        how = filtering(taps)
+        at_points = gradients_at_points(grad, taps)
+        upside_down = weight.permute(2, 3, 0, 1).contiguous()  # (r+1,2r+1,O,I)
+        of_windows = torch.empty_like(windows)
+        _put_input_gradient(
+            _rows(grad),
+            _panels(upside_down[-1, :own_taps].flip(0).flatten(0, 1)),
+            own_taps,
+            at_points,
+            weights_at_points(upside_down[:-1]),
+            how.of_inputs.T.ravel(),
+            how.columns,
+            _rows(of_windows),
         )
-        return of_windows, of_weight.permute(3, 2, 0, 1), grad.sum(dim=(0, 1, 2)), None
-
-
-def _multiply(
-    windows: Tensor, weight: Tensor, bias: Tensor, own: tuple[int, int], step: int, out: Tensor, margin: int
-) -> None:
-    """Puts windows (B,H,W+2r,I) by weight (r+1,2r+1,I,O) + bias into out (B,H,W+2m,O), but for the ends of rows.
-
-    Args:
-        weight: its rows are for the grid's rows that are r, ..., 1, 0 steps away.
-        own: the taps of the own row that count, from one up to another.
-        step: 1 for the rows below, -1 for those above.
-    """
-    panels = weight.flatten(0, 2).unflatten(-1, (-1, PANEL)).transpose(0, 1).contiguous()
-    _put_products(
-        _rows(windows), panels.detach().numpy(), bias.detach().numpy(), len(weight) - 1, *own, step, _rows(out), margin
-    )
+        products = np.zeros((width // PANEL, len(how.of_taps), taps // 2 + 1, channels * PANEL), np.float32)
+        _add_weight_gradient(inputs_at_points(windows, taps), at_points, grad.shape[1], products)
+        of_weight = taps_of_products(products, taps)
+        of_weight[-1, own_taps:] = 0
+        return of_windows, None, of_weight.permute(3, 2, 0, 1), grad.sum(dim=(0, 1, 2)), None
 
 
 def _rows(x: Tensor) -> np.ndarray:
@@ -111,65 +123,162 @@ def _rows(x: Tensor) -> np.ndarray:
     return x.detach().flatten(2).numpy()
 
 
+def _panels(weight: Tensor) -> np.ndarray:
+    """(D,O) -> (panels,D,PANEL)."""
+    panels: np.ndarray = weight.detach().unflatten(-1, (-1, PANEL)).transpose(0, 1).contiguous().numpy()
+    return panels
+
+
 @whole_on_all_cores
 def _put_products(
     windows: np.ndarray,
-    weight: np.ndarray,
+    own: np.ndarray,
     bias: np.ndarray,
-    reach: int,
-    own_start: int,
-    own_end: int,
-    step: int,
+    inputs: np.ndarray,
+    above: np.ndarray,
+    to_outputs: np.ndarray,
+    columns: int,
     out: np.ndarray,
-    margin: int,
 ) -> None:
-    """windows (B,H,(W+2r) I), weight (panels, (r+1) (2r+1) I, PANEL), bias (O,), out (B,H,(W+2m) O)."""
-    (pictures, side, length), panels, width = windows.shape, len(weight), len(bias)
-    columns = out.shape[2] // width - 2 * margin
-    channels = length // (columns + 2 * reach)
-    depth = (2 * reach + 1) * channels
-    start, own_depth = own_start * channels, (own_end - own_start) * channels
+    """windows (B,H,(T m + 2r) I), own (panels,taps I,PANEL), bias (O,), inputs (B,P,H T I), above (panels,P,r,I PANEL),
+    to_outputs (m P,) -> out (B,H,W O)."""
+    (pictures, side, _), panels, width = windows.shape, len(own), len(bias)
+    channels = above.shape[3] // PANEL
     for place in prange(pictures * panels):
         b, panel = place // panels, place % panels
-        mine = weight[panel]
         for row in range(side):
-            sums = out[b, row][margin * width + panel * PANEL :]
-            for column in range(columns):
-                copy(bias[panel * PANEL : (panel + 1) * PANEL], sums[column * width :])
-            first = windows[b, row][start:]
-            multiply_add_runs(first, channels, columns, 1, 0, own_depth, mine[reach * depth + start :], sums, width)
-            away = min(reach, row if step < 0 else side - 1 - row)
-            if away:
-                first, weights = windows[b, row + step * away], mine[(reach - away) * depth :]
-                multiply_add_runs(first, channels, columns, away, -step * length, depth, weights, sums, width)
+            into = out[b, row][panel * PANEL :]
+            for column in range(out.shape[2] // width):
+                copy(bias[panel * PANEL : (panel + 1) * PANEL], into[column * width :])
+            lines, depth = out.shape[2] // width, own.shape[1]
+            multiply_add_runs(windows[b, row], channels, lines, 1, 0, depth, 1, own[panel], PANEL, into, width)
+        sums = np.empty(inputs.shape[1] * inputs.shape[2] // channels * PANEL, np.float32)
+        _add_rows_above(inputs[b], above[panel], to_outputs, columns, sums, panel, width, out[b])
 
 
 @whole_on_all_cores
-def _add_weight_gradient(windows: np.ndarray, grad: np.ndarray, own_taps: int, out: np.ndarray, shares: int) -> None:
-    """windows (B,H,(W+2r) I), grad (B,H,W O), out (r+1, (2r+1) I, O), whose rows are r, ..., 1, 0 rows above.
+def _put_input_gradient(
+    grad: np.ndarray,
+    own: np.ndarray,
+    own_taps: int,
+    gradients: np.ndarray,
+    above: np.ndarray,
+    to_inputs: np.ndarray,
+    columns: int,
+    out: np.ndarray,
+) -> None:
+    """grad (B,H,W O), own (panels of I,taps O,PANEL) from the last tap to the first, gradients (B,P,panels of O,H T
+    PANEL), above (panels of I,P,r,O PANEL), to_inputs (P P,) -> out (B,H,(T m + 2r) I)."""
+    (pictures, side, length), panels, depth = grad.shape, len(own), own.shape[1]
+    channels, width = panels * PANEL, depth // own_taps
+    reach, there = above.shape[2], length // width
+    nearest = reach - own_taps + 1  # columns from an input to the nearest output that sees it
+    whole_runs = max(there - reach, 0)
+    for place in prange(pictures * panels):
+        b, panel = place // panels, place % panels
+        for row in range(side):
+            mine = out[b, row][panel * PANEL :]
+            for column in range(out.shape[2] // channels):
+                clear(mine[column * channels :], PANEL)
+            first, into = grad[b, row][nearest * width :], mine[reach * channels :]
+            multiply_add_runs(first, width, whole_runs, 1, 0, depth, 1, own[panel], PANEL, into, channels)
+            for column in range(whole_runs, there - nearest):  # whose outputs are cut short by the end of the row
+                depth_left = (there - nearest - column) * width
+                first, into = grad[b, row][(column + nearest) * width :], mine[(reach + column) * channels :]
+                multiply_add_runs(first, width, 1, 1, 0, depth_left, 1, own[panel], PANEL, into, channels)
+        sums = np.empty(gradients.shape[1] * gradients.shape[3], np.float32)
+        _add_rows_below(gradients[b], above[panel], to_inputs, columns, sums, panel, channels, out[b])
 
-    Each share of the work has lines of its own, so that the sums do not depend on how many there are.
+
+@part
+def _add_rows_above(
+    inputs: np.ndarray,
+    weight: np.ndarray,
+    to_outputs: np.ndarray,
+    columns: int,
+    sums: np.ndarray,
+    panel: int,
+    width: int,
+    out: np.ndarray,
+) -> None:
+    """One picture's inputs (P,H T I) and one panel's weight (P,r I PANEL), by to_outputs (m P,), onto out (H,W O).
+
+    sums (P H T PANEL,) is room to work in.
     """
-    pictures, side, length = windows.shape
-    reach, width = len(out) - 1, out.shape[2]
-    columns = grad.shape[2] // width
-    channels = length // (columns + 2 * reach)
-    for share in prange(shares):
+    (points, rows), side = weight.shape[:2], len(out)
+    channels = weight.shape[2] // PANEL
+    of_row = inputs.shape[1] // side
+    pieces = of_row // channels
+    row_sums, of_point = pieces * PANEL, side * pieces * PANEL
+    clear(sums, len(sums))
+    for point in range(points):
+        mine, above, into = weight[point], inputs[point], sums[point * of_point :]
+        for row in range(1, min(rows, side)):
+            multiply_add_runs(
+                above,
+                channels,
+                pieces,
+                row,
+                of_row,
+                channels,
+                1,
+                mine[rows - row :],
+                PANEL,
+                into[row * row_sums :],
+                PANEL,
+            )
+        if side > rows:
+            lines = (side - rows) * pieces
+            multiply_add_runs(
+                above, channels, lines, rows, of_row, channels, 1, mine, PANEL, into[rows * row_sums :], PANEL
+            )
+    for row in range(1, side):
+        for piece in range(pieces):
+            column = piece * columns
+            there = min(columns, out.shape[1] // width - column)
+            products, into = sums[(row * pieces + piece) * PANEL :], out[row][column * width + panel * PANEL :]
+            multiply_add_runs(to_outputs, points, there, 1, 0, points, 1, products, of_point, into, width)
+
+
+@part
+def _add_rows_below(
+    gradients: np.ndarray,
+    weight: np.ndarray,
+    to_inputs: np.ndarray,
+    columns: int,
+    sums: np.ndarray,
+    panel: int,
+    channels: int,
+    out: np.ndarray,
+) -> None:
+    """The gradient of the inputs, of one picture's gradients (P,panels,H T PANEL) and one panel's weight (P,r,O PANEL),
+    by to_inputs (P P,), onto out (H,(T m + 2r) I)."""
+    (points, panels, of_panel), rows, side = gradients.shape, weight.shape[1], len(out)
+    pieces = of_panel // PANEL // side
+    of_point = side * pieces * PANEL
+    clear(sums, len(sums))
+    for point in range(points):
+        for away in range(1, min(rows, side - 1) + 1):
+            first = gradients[point, 0][away * pieces * PANEL :]
+            lines, into, mine = (side - away) * pieces, sums[point * of_point :], weight[point, rows - away]
+            multiply_add_runs(first, PANEL, lines, panels, of_panel, PANEL, 1, mine, PANEL, into, PANEL)
+    for row in range(side - 1):
+        for piece in range(pieces):
+            products = sums[(row * pieces + piece) * PANEL :]
+            into = out[row][piece * columns * channels + panel * PANEL :]
+            multiply_add_runs(to_inputs, points, points, 1, 0, points, 1, products, of_point, into, channels)
+
+
+@whole_on_all_cores
+def _add_weight_gradient(inputs: np.ndarray, gradients: np.ndarray, side: int, out: np.ndarray) -> None:
+    """inputs (B,P,H T I), gradients (B,P,panels,H T PANEL) -> out (panels,P,r+1,I PANEL)."""
+    pictures, points, length = inputs.shape
+    panels, rows, channels = len(out), out.shape[2] - 1, out.shape[3] // PANEL
+    pieces = length // channels // side
+    for place in prange(panels * points):
+        point, panel = place // panels, place % panels
         for b in range(pictures):
-            for away in range(min(reach + 1, side)):
-                lines = own_taps * channels if away == 0 else (2 * reach + 1) * channels
-                sums = out[reach - away]
-                for column in range(0, width, PANEL):
-                    for line in range(share * LINES, lines, shares * LINES):
-                        some_lines(
-                            windows[b, 0][line:],
-                            1,
-                            side - away,
-                            length,
-                            columns,
-                            channels,
-                            grad[b, away][column:],
-                            width,
-                            sums[line][column:],
-                            width,
-                        )
+            for away in range(min(rows + 1, side)):
+                depth, theirs = (side - away) * pieces, gradients[b, point, panel][away * pieces * PANEL :]
+                into = out[panel, point, rows - away]
+                multiply_add_runs(inputs[b, point], 1, channels, 1, 0, depth, channels, theirs, PANEL, into, PANEL)

@@ -58,6 +58,12 @@ def copy(x: np.ndarray, out: np.ndarray) -> None:
 
 
 @part
+def clear(x: np.ndarray, width: int) -> None:
+    for i in range(width):
+        x[i] = 0
+
+
+@part
 def add(x: np.ndarray, out: np.ndarray) -> None:
     for i in range(len(out)):
         out[i] += x[i]

@@ -59,7 +59,7 @@ def _tile(lines: int) -> Callable[..., None]:
     return tile
 
 
-one_line, some_lines = _tile(1), _tile(LINES)
+one_line, two_lines, some_lines = _tile(1), _tile(2), _tile(LINES)
 
 
 @part
@@ -68,7 +68,8 @@ def multiply_add(
 ) -> None:
     """out[line] += x[line, :depth] @ weight (panels, depth, PANEL); x and out are 1-D and begin at line 0."""
     for panel in range(weight.shape[0]):
-        multiply_add_runs(x, x_stride, lines, 1, 0, depth, weight[panel], out[panel * PANEL :], out_stride)
+        into = out[panel * PANEL :]
+        multiply_add_runs(x, x_stride, lines, 1, 0, depth, 1, weight[panel], PANEL, into, out_stride)
 
 
 @part
@@ -79,17 +80,22 @@ def multiply_add_runs(
     runs: int,
     x_run: int,
     depth: int,
+    x_step: int,
     weight: np.ndarray,
+    weight_stride: int,
     out: np.ndarray,
     out_stride: int,
 ) -> None:
-    """The same for one panel, weight (runs depth, PANEL), where a line of x is several runs of so many numbers."""
+    """A tile of any number of lines; x and out reach up to the last of them, or what is beyond is lost."""
     line = 0
     while line + LINES <= lines:
-        first = x[line * x_stride :]
-        some_lines(first, x_stride, runs, x_run, depth, 1, weight, PANEL, out[line * out_stride :], out_stride)
+        first, into = x[line * x_stride :], out[line * out_stride :]
+        some_lines(first, x_stride, runs, x_run, depth, x_step, weight, weight_stride, into, out_stride)
         line += LINES
-    while line < lines:
-        first = x[line * x_stride :]
-        one_line(first, x_stride, runs, x_run, depth, 1, weight, PANEL, out[line * out_stride :], out_stride)
-        line += 1
+    if line + 2 <= lines:
+        first, into = x[line * x_stride :], out[line * out_stride :]
+        two_lines(first, x_stride, runs, x_run, depth, x_step, weight, weight_stride, into, out_stride)
+        line += 2
+    if line < lines:
+        first, into = x[line * x_stride :], out[line * out_stride :]
+        one_line(first, x_stride, runs, x_run, depth, x_step, weight, weight_stride, into, out_stride)
