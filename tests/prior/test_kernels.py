@@ -152,6 +152,18 @@ def test_no_code_moves_an_earlier_or_equal_position_in_training() -> None:
         assert place == 35 or moved[place + 1 :].max() > 0
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_no_gradient_reaches_a_later_position(strict: bool) -> None:
+    conv, x = CausalConv2d(WIDTH, WIDTH, 5, strict), torch.randn(1, 4, 6, WIDTH, requires_grad=True)
+    out = conv(x).flatten(1, 2)
+    for place in range(24):
+        (gradient,) = torch.autograd.grad(out[0, place].sum(), x, retain_graph=True)
+        reached = gradient[0].flatten(0, 1).abs().amax(dim=-1) > 0
+        past = place if strict else place + 1
+        assert not reached[past:].any()
+        assert reached[:past].any() or place == 0
+
+
 def test_dropout_leaves_out_what_it_says_and_its_gradient() -> None:
     torch.manual_seed(0)
     block = GatedResidualBlock(dataclasses.replace(sizes("tokens", 0), dropout=0.5)).train()

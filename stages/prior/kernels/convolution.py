@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from stages.prior.kernels.compiling import has_openmp, part, whole_on_all_cores
 from stages.prior.kernels.elementwise import clear, copy
-from stages.prior.kernels.product import multiply_add_runs
+from stages.prior.kernels.product import multiply_add_panel, multiply_add_runs
 from stages.prior.kernels.vectors import PANEL
 from stages.prior.kernels.winograd import (
     MOST_TAPS,
@@ -151,7 +151,7 @@ def _put_products(
             for column in range(out.shape[2] // width):
                 copy(bias[panel * PANEL : (panel + 1) * PANEL], into[column * width :])
             lines, depth = out.shape[2] // width, own.shape[1]
-            multiply_add_runs(windows[b, row], channels, lines, 1, 0, depth, 1, own[panel], PANEL, into, width)
+            multiply_add_panel(windows[b, row], channels, lines, depth, own[panel], into, width)
         sums = np.empty(inputs.shape[1] * inputs.shape[2] // channels * PANEL, np.float32)
         _add_rows_above(inputs[b], above[panel], to_outputs, columns, sums, panel, width, out[b])
 
@@ -173,7 +173,7 @@ def _put_input_gradient(
     channels, width = panels * PANEL, depth // own_taps
     reach, there = above.shape[2], length // width
     nearest = reach - own_taps + 1  # columns from an input to the nearest output that sees it
-    whole_runs = max(there - reach, 0)
+    uncut = max(there - reach, 0)
     for place in prange(pictures * panels):
         b, panel = place // panels, place % panels
         for row in range(side):
@@ -181,11 +181,11 @@ def _put_input_gradient(
             for column in range(out.shape[2] // channels):
                 clear(mine[column * channels :], PANEL)
             first, into = grad[b, row][nearest * width :], mine[reach * channels :]
-            multiply_add_runs(first, width, whole_runs, 1, 0, depth, 1, own[panel], PANEL, into, channels)
-            for column in range(whole_runs, there - nearest):  # whose outputs are cut short by the end of the row
+            multiply_add_panel(first, width, uncut, depth, own[panel], into, channels)
+            for column in range(uncut, there - nearest):  # whose outputs are cut short by the end of the row
                 depth_left = (there - nearest - column) * width
                 first, into = grad[b, row][(column + nearest) * width :], mine[(reach + column) * channels :]
-                multiply_add_runs(first, width, 1, 1, 0, depth_left, 1, own[panel], PANEL, into, channels)
+                multiply_add_panel(first, width, 1, depth_left, own[panel], into, channels)
         sums = np.empty(gradients.shape[1] * gradients.shape[3], np.float32)
         _add_rows_below(gradients[b], above[panel], to_inputs, columns, sums, panel, channels, out[b])
 
@@ -201,37 +201,19 @@ def _add_rows_above(
     width: int,
     out: np.ndarray,
 ) -> None:
-    """One picture's inputs (P,H T I) and one panel's weight (P,r I PANEL), by to_outputs (m P,), onto out (H,W O).
+    """One picture's inputs (P,H T I) and one panel's weight (P,r,I PANEL), by to_outputs (m P,), onto out (H,W O).
 
     sums (P H T PANEL,) is room to work in.
     """
-    (points, rows), side = weight.shape[:2], len(out)
-    channels = weight.shape[2] // PANEL
-    of_row = inputs.shape[1] // side
-    pieces = of_row // channels
-    row_sums, of_point = pieces * PANEL, side * pieces * PANEL
+    (points, rows, depth), side = weight.shape, len(out)
+    channels = depth // PANEL
+    pieces = inputs.shape[1] // side // channels
+    of_point = side * pieces * PANEL
     clear(sums, len(sums))
     for point in range(points):
-        mine, above, into = weight[point], inputs[point], sums[point * of_point :]
-        for row in range(1, min(rows, side)):
-            multiply_add_runs(
-                above,
-                channels,
-                pieces,
-                row,
-                of_row,
-                channels,
-                1,
-                mine[rows - row :],
-                PANEL,
-                into[row * row_sums :],
-                PANEL,
-            )
-        if side > rows:
-            lines = (side - rows) * pieces
-            multiply_add_runs(
-                above, channels, lines, rows, of_row, channels, 1, mine, PANEL, into[rows * row_sums :], PANEL
-            )
+        for away in range(1, min(rows, side - 1) + 1):
+            lines, into = (side - away) * pieces, sums[point * of_point + away * pieces * PANEL :]
+            multiply_add_panel(inputs[point], channels, lines, channels, weight[point, rows - away], into, PANEL)
     for row in range(1, side):
         for piece in range(pieces):
             column = piece * columns

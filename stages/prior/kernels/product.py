@@ -68,8 +68,15 @@ def multiply_add(
 ) -> None:
     """out[line] += x[line, :depth] @ weight (panels, depth, PANEL); x and out are 1-D and begin at line 0."""
     for panel in range(weight.shape[0]):
-        into = out[panel * PANEL :]
-        multiply_add_runs(x, x_stride, lines, 1, 0, depth, 1, weight[panel], PANEL, into, out_stride)
+        multiply_add_panel(x, x_stride, lines, depth, weight[panel], out[panel * PANEL :], out_stride)
+
+
+@part
+def multiply_add_panel(
+    x: np.ndarray, x_stride: int, lines: int, depth: int, weight: np.ndarray, out: np.ndarray, out_stride: int
+) -> None:
+    """The same for weight (depth, PANEL)."""
+    multiply_add_runs(x, x_stride, lines, 1, 0, depth, 1, weight, PANEL, out, out_stride)
 
 
 @part
