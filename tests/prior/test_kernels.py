@@ -25,6 +25,7 @@ class Shape(NamedTuple):
     batch: int
     rows: int
     columns: int
+    in_channels: int
     out_channels: int
     kernel: int
     strict: bool
@@ -32,9 +33,11 @@ class Shape(NamedTuple):
 
 def shapes() -> Iterator[Shape]:
     """Every kind of edge, and some drawn by chance."""
-    yield Shape(1, 1, 1, WIDTH, 3, False)
-    yield Shape(2, 1, 7, WIDTH, 7, True)  # fewer rows than the window has
-    yield Shape(1, 9, 1, 2 * WIDTH, 5, False)
+    yield Shape(0, 2, 2, WIDTH, WIDTH, 3, False)
+    yield Shape(1, 1, 1, WIDTH, WIDTH, 3, False)
+    yield Shape(2, 1, 7, WIDTH, WIDTH, 7, True)  # fewer rows than the window has
+    yield Shape(1, 9, 1, WIDTH, 2 * WIDTH, 5, False)
+    yield Shape(2, 5, 6, 3 * WIDTH, WIDTH, 5, False)
     draw = np.random.default_rng(0)
     for _ in range(8):
         batch, rows, columns = (int(n) for n in draw.integers(1, 12, 3))
@@ -42,6 +45,7 @@ def shapes() -> Iterator[Shape]:
             batch,
             rows,
             columns,
+            WIDTH * int(draw.integers(1, 3)),
             WIDTH * int(draw.integers(1, 3)),
             int(draw.choice([3, 5, 7])),
             bool(draw.integers(2)),
@@ -57,8 +61,8 @@ def by_the_library(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 @pytest.mark.parametrize("shape", shapes())
 def test_a_convolution_and_its_gradients(shape: Shape, by_the_library: Callable[[], None]) -> None:
     torch.manual_seed(0)
-    conv = CausalConv2d(WIDTH, shape.out_channels, shape.kernel, shape.strict)
-    x = torch.randn(shape.batch, shape.rows, shape.columns, WIDTH, requires_grad=True)
+    conv = CausalConv2d(shape.in_channels, shape.out_channels, shape.kernel, shape.strict)
+    x = torch.randn(shape.batch, shape.rows, shape.columns, shape.in_channels, requires_grad=True)
     wanted = torch.randn(shape.batch, shape.rows, shape.columns, shape.out_channels)
     assert convolution.is_for(x, conv.conv.weight)
     ours = with_gradients(conv, (x,), (x, *conv.parameters()), wanted)
@@ -211,6 +215,19 @@ def test_what_is_no_number_stays_none(part: str) -> None:
     assert block(torch.full_like(x, torch.nan), None, None).isnan().all()
 
 
+def test_what_is_no_number_in_a_weight_or_a_gradient_stays_none() -> None:
+    conv, x = CausalConv2d(WIDTH, WIDTH, 3), torch.randn(1, 3, 4, WIDTH, requires_grad=True)
+    wanted = torch.zeros(1, 3, 4, WIDTH)
+    wanted[0, 1, 2, 0] = torch.nan
+    (of_x,) = torch.autograd.grad(conv(x), x, wanted)
+    assert of_x[0, 0, 1:].isnan().all() and of_x[0, 1, 2].isnan().all()
+    with torch.no_grad():
+        conv.conv.weight[0, 0, 0, 0] = torch.nan
+    out = conv(x)
+    assert out[0, 1:, :, 0].isnan().all()
+    assert out[..., 1:].isfinite().all() and out[0, 0].isfinite().all()
+
+
 def test_a_gradient_of_a_gradient_is_refused() -> None:
     conv, x = CausalConv2d(WIDTH, WIDTH, 3), torch.randn(1, 2, 2, WIDTH, requires_grad=True)
     (gradient,) = torch.autograd.grad(conv(x).square().sum(), x, create_graph=True)
@@ -251,7 +268,7 @@ def same(ours: list[Tensor], library: list[Tensor]) -> None:
     """To what float32 loses in sums of so many products."""
     for one, other in zip(ours, library, strict=True):
         assert one.shape == other.shape
-        assert (one - other).abs().max() <= 2e-5 * (1 + other.abs().max())
+        assert torch.allclose(one, other, rtol=0, atol=2e-5 * (1 + float(other.abs().amax()) if len(other) else 0))
 
 
 def sizes(text: str, context_side: int) -> PixelSNAILSizes:

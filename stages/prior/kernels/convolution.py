@@ -51,15 +51,22 @@ def room_for_windows(x: Tensor, reach: int) -> Tensor:
     """The same with anything where x is to lie: r columns of zeros to its left, and to its right as many and what is
     missing from the last of T pieces of m columns."""
     b, h, w, c = x.shape
-    columns = filtering(2 * reach + 1).columns
-    windows = torch.empty(b, h, -(-w // columns) * columns + 2 * reach, c)
+    windows = x.new_empty(b, h, _length(w, reach), c)
     windows[:, :, :reach] = 0
     windows[:, :, reach + w :] = 0
     return windows
 
 
+def _length(columns: int, reach: int) -> int:
+    """T m + 2r of so many columns."""
+    piece = filtering(2 * reach + 1).columns
+    return -(-columns // piece) * piece + 2 * reach
+
+
 def convolve(windows: Tensor, columns: int, weight: Tensor, bias: Tensor, own_taps: int) -> Tensor:
     """Causal convolution: windows of (B,H,W,I) -> (B,H,W,O).
+
+    What the windows' ends get as a gradient means nothing.
 
     Args:
         columns: W.
@@ -67,6 +74,7 @@ def convolve(windows: Tensor, columns: int, weight: Tensor, bias: Tensor, own_ta
             past.
         bias: (O,).
     """
+    assert windows.shape[2] == _length(columns, weight.shape[2] - 1)  # compiled code does not look
     out: Tensor = _Convolution.apply(windows, columns, weight, bias, own_taps)
     return out
 
@@ -100,7 +108,7 @@ class _Convolution(torch.autograd.Function):
         how = filtering(taps)
         at_points = gradients_at_points(grad, taps)
         upside_down = weight.permute(2, 3, 0, 1).contiguous()  # (r+1,2r+1,O,I)
-        of_windows = torch.empty_like(windows)
+        of_windows = windows.new_empty(windows.shape)
         _put_input_gradient(
             _rows(grad),
             _panels(upside_down[-1, :own_taps].flip(0).flatten(0, 1)),
@@ -140,8 +148,8 @@ def _put_products(
     columns: int,
     out: np.ndarray,
 ) -> None:
-    """windows (B,H,(T m + 2r) I), own (panels,taps I,PANEL), bias (O,), inputs (B,P,H T I), above (panels,P,r,I PANEL),
-    to_outputs (m P,) -> out (B,H,W O)."""
+    """windows (B,H,(T m + 2r) I), own (panels,own taps I,PANEL), bias (O,), inputs (B,P,H T I),
+    above (panels,P,r,I PANEL), to_outputs (m P,) -> out (B,H,W O)."""
     (pictures, side, _), panels, width = windows.shape, len(own), len(bias)
     channels = above.shape[3] // PANEL
     for place in prange(pictures * panels):
@@ -167,8 +175,8 @@ def _put_input_gradient(
     columns: int,
     out: np.ndarray,
 ) -> None:
-    """grad (B,H,W O), own (panels of I,taps O,PANEL) from the last tap to the first, gradients (B,P,panels of O,H T
-    PANEL), above (panels of I,P,r,O PANEL), to_inputs (P P,) -> out (B,H,(T m + 2r) I)."""
+    """grad (B,H,W O), own (panels of I,own taps O,PANEL) from the last tap to the first, gradients (B,P,panels of
+    O,H T PANEL), above (panels of I,P,r,O PANEL), to_inputs (P P,) -> out (B,H,(T m + 2r) I)."""
     (pictures, side, length), panels, depth = grad.shape, len(own), own.shape[1]
     channels, width = panels * PANEL, depth // own_taps
     reach, there = above.shape[2], length // width

@@ -93,7 +93,11 @@ def multiply_add_runs(
     out: np.ndarray,
     out_stride: int,
 ) -> None:
-    """A tile of any number of lines; x and out reach up to the last of them, or what is beyond is lost."""
+    """As `_tile`, of any number of lines.
+
+    Nothing is checked: x and out must hold every line, as a part of an array that begins behind its end begins at its
+    end instead, and what lies there is read and written.
+    """
     line = 0
     while line + LINES <= lines:
         first, into = x[line * x_stride :], out[line * out_stride :]

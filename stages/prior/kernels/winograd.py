@@ -1,17 +1,20 @@
 """Fewer multiplications for the rows above: Winograd's minimal filtering (Lavin & Gray, arXiv:1509.09308), in one
 dimension, along a row.
 
-A row is cut into pieces of m columns. m outputs of k taps are polynomials' products: with the m+k-1 inputs that a piece
-sees and the taps both taken to as many points, a multiplication for each point does what took m k of them, and they are
-summed over channels and rows before they are taken back.
+A row is cut into pieces of m columns. m outputs of k taps are products of polynomials: with the m+k-1 inputs that a
+piece sees and the taps both taken to as many points, a multiplication for each point does what took m k of them, and
+they are summed over channels and rows before they are taken back. With the matrices' names in the paper, B^T, G and A,
+and * for number by number, what is computed of a row above is
 
-    outputs = of_outputs^T ((of_taps taps) * (of_inputs inputs))
+    outputs               of_outputs^T ((of_taps taps) * (of_inputs inputs))
+    gradient of inputs    of_inputs^T ((of_taps taps) * (of_outputs gradient))
+    gradient of taps      of_taps^T ((of_outputs gradient) * (of_inputs inputs))
 
-and the gradients are the same matrices transposed. What comes out has about five times the rounding error of the
-products one by one, and within a piece that reaches every column: which is why a position's own row, whose later
-columns it must not know, is not convolved like this.
+What comes out has two to four times the rounding error of the products one by one, and within a piece that reaches
+every column: which is why a position's own row, whose later columns it must not know, is not convolved like this.
 
-At points, activations are (B,P,H T,C), T pieces in a row, and the weights of r rows (panels,P,r,C,PANEL).
+T pieces make a row. At points, inputs are (B,P,H T,I), gradients (B,P,panels,H T,PANEL) and the weights of some rows
+(panels,P,rows,I,PANEL).
 """
 
 from functools import cache
@@ -38,11 +41,11 @@ class Filtering(NamedTuple):
     columns: int
     """m, columns of a piece."""
     of_inputs: np.ndarray
-    """(P,P)."""
+    """B^T, (P,P)."""
     of_taps: np.ndarray
-    """(P,k)."""
+    """G, (P,k)."""
     of_outputs: np.ndarray
-    """(P,m)."""
+    """A, (P,m)."""
 
 
 @cache
@@ -71,30 +74,28 @@ def inputs_at_points(windows: Tensor, taps: int) -> np.ndarray:
     """(B,H,T m + 2r,I) -> (B,P,H T I)."""
     how, (b, side, length, channels) = filtering(taps), windows.shape
     points, pieces = len(how.of_inputs), (length - taps + 1) // how.columns
-    out = np.empty((b, points, side * pieces * channels), np.float32)
+    out = np.empty((b, points * side * pieces * channels), np.float32)
     _put_inputs_at_points(
-        windows.detach().flatten(2).numpy(), channels, how.columns, how.of_inputs.ravel(), points, out.reshape(b, -1)
+        windows.detach().flatten(2).numpy(), channels, how.columns, how.of_inputs.ravel(), points, out
     )
-    return out
+    return out.reshape(b, points, side * pieces * channels)
 
 
 def gradients_at_points(grad: Tensor, taps: int) -> np.ndarray:
     """(B,H,W,O) -> (B,P,panels,H T PANEL)."""
     how, (b, side, columns, width) = filtering(taps), grad.shape
     points, pieces = len(how.of_outputs), -(-columns // how.columns)
-    out = np.empty((b, points, width // PANEL, side * pieces * PANEL), np.float32)
-    _put_gradients_at_points(
-        grad.detach().flatten(2).numpy(), width, how.columns, how.of_outputs.ravel(), points, out.reshape(b, -1)
-    )
-    return out
+    out = np.empty((b, points * side * pieces * width), np.float32)
+    _put_gradients_at_points(grad.detach().flatten(2).numpy(), width, how.columns, how.of_outputs.ravel(), points, out)
+    return out.reshape(b, points, width // PANEL, side * pieces * PANEL)
 
 
 def weights_at_points(weight: Tensor) -> np.ndarray:
-    """(r,k,I,O) -> (panels,P,r,I PANEL)."""
-    reach, taps, channels, width = weight.shape
+    """(rows,k,I,O) -> (panels,P,rows,I PANEL)."""
+    rows, taps, channels, width = weight.shape
     how = filtering(taps)
     points = len(how.of_taps)
-    out = np.empty((width // PANEL, points, reach, channels * PANEL), np.float32)
+    out = np.empty((width // PANEL, points, rows, channels * PANEL), np.float32)
     _put_weights_at_points(
         weight.detach().flatten(1).numpy(), width, taps, how.of_taps.ravel(), points, out.reshape(len(out), -1)
     )
@@ -102,10 +103,10 @@ def weights_at_points(weight: Tensor) -> np.ndarray:
 
 
 def taps_of_products(products: np.ndarray, taps: int) -> Tensor:
-    """The gradient of the weights, from the products of inputs and gradients: (panels,P,r,I PANEL) -> (r,k,I,O)."""
+    """The gradient of weights, from products of inputs and gradients: (panels,P,rows,I PANEL) -> (rows,k,I,O)."""
     panels, points, rows, depth = products.shape
     channels, width = depth // PANEL, panels * PANEL
-    out = torch.empty(rows, taps, channels, width)
+    out = torch.empty(rows, taps, channels, width, dtype=torch.float32)
     to_taps = filtering(taps).of_taps.T.ravel()
     _put_taps(products.reshape(panels, -1), width, taps, to_taps, points, out.flatten(1).numpy())
     return out
@@ -169,7 +170,7 @@ def _put_gradients_at_points(
 def _put_weights_at_points(
     weight: np.ndarray, width: int, taps: int, of_taps: np.ndarray, points: int, out: np.ndarray
 ) -> None:
-    """weight (r,k I O), of_taps (P k,) -> out (panels,P r I PANEL)."""
+    """weight (rows,k I O), of_taps (P k,) -> out (panels,P rows I PANEL)."""
     rows, panels, of_tap = len(weight), len(out), weight.shape[1] // taps
     of_point = out.shape[1] // points
     of_row = of_point // rows
@@ -182,14 +183,14 @@ def _put_weights_at_points(
 
 
 @whole_on_all_cores
-def _put_taps(at_points: np.ndarray, width: int, taps: int, to_taps: np.ndarray, points: int, out: np.ndarray) -> None:
-    """The gradient of the weights: at_points (panels,P r I PANEL), to_taps (k P,) -> out (r,k I O)."""
-    rows, panels, of_tap = len(out), len(at_points), out.shape[1] // taps
-    of_point = at_points.shape[1] // points
+def _put_taps(products: np.ndarray, width: int, taps: int, to_taps: np.ndarray, points: int, out: np.ndarray) -> None:
+    """products (panels,P rows I PANEL), to_taps (k P,) -> out (rows,k I O)."""
+    rows, panels, of_tap = len(out), len(products), out.shape[1] // taps
+    of_point = products.shape[1] // points
     of_row = of_point // rows
     for place in prange(panels * rows):
         panel, row = place // rows, place % rows
         for channel in range(of_tap // width):
-            mine = at_points[panel][row * of_row + channel * PANEL :]
+            mine = products[panel][row * of_row + channel * PANEL :]
             into = out[row][channel * width + panel * PANEL :]
             _put(to_taps, points, taps, points, mine, of_point, into, of_tap)
