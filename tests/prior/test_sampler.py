@@ -14,7 +14,7 @@ from stages.prior.compiled import CompiledSampler
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights, pack
 from stages.prior.compiled.state import State, start_state
-from stages.prior.drawing import UNKNOWN, gumbel_noise
+from stages.prior.drawing import UNKNOWN, draw, guide, gumbel_noise
 from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
@@ -166,6 +166,29 @@ def test_codes_are_exact_for_sizes_drawn_by_chance(seed: int) -> None:
     full = sample_by_full_forward(network, conditioning, noise, options)
     for sample in SAMPLERS:
         assert torch.equal(sample(network, conditioning, noise, options), full)
+
+
+@pytest.mark.parametrize(("side", "batch", "guidance"), [(32, 8, 1.0), (16, 32, 2.0)])
+def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
+    side: int, batch: int, guidance: float
+) -> None:
+    """The full forward would take minutes here; given the codes before it, each must be the one that it draws."""
+    torch.manual_seed(side)
+    sizes = PixelSNAILSizes(side, 512, WIDTH, 64, 5, 2, 2, 64, True, 0, 0, 1, 4, 0.0, "tokens")
+    network = PixelSNAIL(sizes).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape))
+    options = SamplingOptions(top_p=0.95, guidance_scale=guidance)
+    doubling = 1 if guidance == 1 else 2
+    captions = make_captions(batch)
+    conditioning = network.condition(captions if doubling == 1 else captions.beside_none())
+    noise = gumbel_noise(list(range(batch)), side * side, sizes.codebook_size)
+    codes = Sampler(network).sample(conditioning, noise, options)
+    logits = network(codes.repeat(doubling, 1, 1), conditioning).flatten(2).transpose(1, 2).flatten(0, 1)  # (BN,K)
+    assert logits.std() > 0.5  # the noise alone does not settle what is drawn
+    drawn = draw(guide(logits, guidance), noise.flatten(0, 1), options).view_as(codes)
+    assert torch.equal(drawn, codes)
+    assert (codes.flatten(1)[:-1] != codes.flatten(1)[1:]).any(dim=1).all()
 
 
 @pytest.mark.parametrize("case", CASES[:6])
