@@ -146,7 +146,7 @@ def compare(run: Workspace, tone: str, held: list[str]) -> dict[str, Any]:
     trained = [record.caption for record in train if read_caption(record.caption).tone == tone]
     gestures = {read_caption(record.caption).gesture for record in train}
     known = [caption for caption in held if read_caption(caption).gesture in gestures]  # the others lost all to val
-    palette = Palette([_pictures_of(dataset, train, each) for each in TONES])
+    palette = Palette([_trained_pictures(dataset, each) for each in TONES])
     paint = load_text_to_image(run)
 
     def painted(captions: list[str]) -> Pictures:
@@ -192,6 +192,13 @@ def _share(read: list[str | None], tone: str, captions: int) -> dict[str, Any]:
     values = np.array([found == tone for found in read], np.float64).reshape(captions, -1).mean(axis=1)
     protocol = "share of pictures that the colour check reads as of the tone; bootstrap over captions"
     return mean_metric(values, protocol, Resampling(1000, 0)).to_json()
+
+
+def _trained_pictures(dataset: PreparedSet, tone: str) -> Pictures:
+    pictures = _pictures_of(dataset, dataset.split("train").records, tone)
+    if not len(pictures):
+        raise StageError(f"{dataset.directory} has no picture of {tone} skin tone in train: give more gestures")
+    return pictures
 
 
 def _pictures_of(dataset: PreparedSet, records: list[Record], tone: str) -> Pictures:
