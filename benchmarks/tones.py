@@ -1,32 +1,32 @@
 """A combination that was never seen: one skin tone, held out of half of the gestures that a set of emoji shows.
 
 `make compare-tones CONFIG=configs/folder.yaml ARGS="--data.folder.path emoji --data.name emoji --run emoji"`, with
-`--tone light` for another tone than `dark`, and `--seed 1` for other halves and another training. Captions end as
+`--tone light` for another tone than `dark`, and `--seed 1` for another half and another training. Captions end as
 Unicode's names do: "waving hand, dark skin tone". A sibling of the run, such as `emoji-without-dark`, is trained
 without these pictures; then what it paints for their captions is read by the colour check, and beside it: real
-pictures, their reconstructions, the tone where it was trained, and the same captions without a tone.
+pictures, the tone where it was trained, and the same captions without a tone.
 
 The colour check: a tone's colour is the commonest of its training pictures' commonest colours, white left out. Of a
-picture's pixels that are within `NEAR` of a tone's colour, most are nearest to its tone.
+picture's pixels that are within `NEAR` of a tone's colour, the largest share is nearest to its tone. Hair, outlines and
+clothes have colours too: what the check makes of real pictures of other tones and of none is in the table.
 """
 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from benchmarks.record import keep_results
 from benchmarks.siblings import run_stage
 from stages.__main__ import parse_config
 from stages.blip import load_blip
-from stages.data import PreparedSet, Record, load_dataset, to_tensor, to_uint8
+from stages.data import PreparedSet, Record, load_dataset, pictures_at_once, to_tensor, to_uint8
 from stages.errors import StageError
 from stages.markdown import markdown_table
 from stages.metrics.bootstrap import Resampling, mean_metric
@@ -36,11 +36,12 @@ from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
-STAGES = ("data", "blip", "vqvae", "codes", "prior")
 PICTURES, IN_GRID = 4, 24
+GRID = "tones.png"
 CELL, NEAR, WHITE = 8, 60.0, 235
 """Levels of 256 that count as one colour; Euclidean distance in RGB; from which level of all three on it is paper."""
 Pictures = NDArray[np.uint8]
+T = TypeVar("T", bound=Hashable)
 
 
 class Caption(NamedTuple):
@@ -56,10 +57,16 @@ class Palette:
 
     Args:
         pictures: (n,H,W,3) uint8 of each tone, in the order of `TONES`.
+
+    Raises:
+        StageError: two tones have the same colour, as where the paper is not white.
     """
 
     def __init__(self, pictures: Sequence[Pictures]) -> None:
-        self.colours = np.array([_commonest(map(_commonest_colour, of_tone)) for of_tone in pictures], np.float64)
+        colours = [_commonest(map(_commonest_colour, of_tone)) for of_tone in pictures]
+        if len(set(colours)) < len(TONES):
+            raise StageError(f"the colours of two tones are the same ({colours}): is the background white?")
+        self.colours = np.array(colours, np.float64)
 
     def read(self, pictures: Pictures) -> list[str | None]:
         """The tone of each picture of (n,H,W,3) uint8; None where nothing is near any tone's colour."""
@@ -77,13 +84,15 @@ def main(options: list[str]) -> int:
     parser.add_argument("--tone", choices=TONES, default="dark", help="which is held out")
     own, options = parser.parse_known_args(options)
     try:
-        sibling, held = train_without(own.tone, options)
-        figures = compare(sibling, own.tone, held)
+        sibling = train_without(own.tone, options)
+        figures = compare(sibling, own.tone)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    print(table(figures))
-    keep_results("tones", {"tone": own.tone, "run": sibling.config.run, "held_out": held, "figures": figures})
+    print(table(figures, own.tone))
+    print(f"what was painted: {sibling.root / GRID}")
+    about = {"tone": own.tone, "run": sibling.config.run, "seed": sibling.config.seed}
+    keep_results("tones", about | {"figures": figures})
     return 0
 
 
@@ -95,123 +104,165 @@ def read_caption(caption: str) -> Caption:
     return Caption(gesture, tone) if known else Caption(caption, None)
 
 
-def train_without(tone: str, options: list[str]) -> tuple[Workspace, list[str]]:
-    """The sibling of the run, trained to the prior, and the captions that were held out of its training.
+def train_without(tone: str, options: list[str]) -> Workspace:
+    """The sibling of the run, trained to the prior; its test split is what was held out.
 
     Args:
         options: as of a stage, such as `--config configs/folder.yaml`.
 
     Raises:
-        StageError: no gesture is shown in all tones.
+        StageError: there are too few gestures that are shown in all tones.
         SystemExit: a stage could not be run, and has said why.
     """
-    own = run_stage("data", options)
-    held = hold_out(load_dataset(own.directory("data")).records, tone, own.config.seed)
-    listed = own.root.with_name(f"{own.config.run}-without-{tone}.txt")
-    listed.parent.mkdir(parents=True, exist_ok=True)
-    listed.write_text("".join(f"{record.file_name}\n" for record in held))
-    options = [
-        *options,
-        "--run",
-        f"{own.config.run}-without-{tone}",
-        "--data.name",
-        f"{own.config.data.name}-without-{tone}",
-    ]
+    config = parse_config("data", options)
+    named = f"{config.data.name}-without-{tone}" + (f"-{config.seed}" if config.seed else "")
+    whole = run_stage("data", [*options, "--data.name", f"{config.data.name}-with-all-tones"])
+    dataset = load_dataset(whole.directory("data"))
+    held = hold_out(dataset.records, tone, config.seed)
+    listed = whole.directory("data").with_name(f"{named}.txt")
+    listed.write_text("".join(f"{name}\n" for name in sorted({record.file_name for record in held})), encoding="utf-8")
+    options = [*options, "--run", named.replace(config.data.name, config.run, 1), "--data.name", named]
     options += ["--data.splits.test_list", str(listed), "--data.splits.lists_take_groups", "false"]
-    for stage in STAGES:
+    sibling = run_stage("data", options)
+    _parts(load_dataset(sibling.directory("data")), tone)  # what is too little to compare is said before training
+    for stage in ("blip", "vqvae", "codes", "prior"):
         run_stage(stage, options)
-    return Workspace(parse_config("samples", options)), [record.caption for record in held]
+    return sibling
 
 
 def hold_out(records: list[Record], tone: str, seed: int) -> list[Record]:
-    """The pictures of a tone of half of the gestures that are shown in all tones, drawn by the seed."""
-    shown: dict[str, dict[str, Record]] = {}
+    """All of a tone of half of the gestures that are shown in all tones, drawn by the seed."""
+    shown: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         gesture, of_tone = read_caption(record.caption)
         if of_tone is not None:
-            shown.setdefault(gesture, {})[of_tone] = record
+            shown.setdefault(gesture, {}).setdefault(of_tone, []).append(record)
     whole = sorted(gesture for gesture, tones in shown.items() if len(tones) == len(TONES))
     if len(whole) < 2:
         raise StageError(
             'no two gestures are shown in all five tones: captions must end as in "waving hand, dark skin tone"'
         )
     drawn = np.random.default_rng(seed).permutation(len(whole))[: len(whole) // 2]
-    return [shown[whole[i]][tone] for i in sorted(drawn)]
+    return [record for i in sorted(drawn) for record in shown[whole[i]][tone]]
 
 
-def compare(run: Workspace, tone: str, held: list[str]) -> dict[str, Any]:
-    """What the check reads in what the run paints and in what is real: figures by what was read."""
-    dataset = load_dataset(run.require("data"))
+class Parts(NamedTuple):
+    """What is painted and read."""
+
+    train: list[Record]
+    held: list[Record]
+    """Held out of training, of gestures that are trained in other tones: not those whose every tone is in val, or set
+    aside as alike."""
+    unseen: list[Record]
+    """Of val, in any tone, of gestures that are not in train."""
+    gestures: set[str]
+    """Of `held`."""
+
+
+def _parts(dataset: PreparedSet, tone: str) -> Parts:
     train = dataset.split("train").records
-    trained = [record.caption for record in train if read_caption(record.caption).tone == tone]
-    gestures = {read_caption(record.caption).gesture for record in train}
-    known = [caption for caption in held if read_caption(caption).gesture in gestures]  # the others lost all to val
-    palette = Palette([_trained_pictures(dataset, each) for each in TONES])
-    paint = load_text_to_image(run)
+    trained = {read.gesture for read in map(read_caption, _captions(train)) if read.tone is not None}
+    held = [
+        one for one in _of_tone(dataset.split("test").records, tone) if read_caption(one.caption).gesture in trained
+    ]
+    unseen = [
+        one
+        for one in dataset.split("val").records
+        if read_caption(one.caption).tone is not None and read_caption(one.caption).gesture not in trained
+    ]
+    for each in TONES:
+        if not _of_tone(train, each):
+            raise StageError(
+                f"{dataset.directory}: no picture of {each} skin tone is left in train: give more gestures"
+            )
+    if not held:
+        raise StageError(f"{dataset.directory}: no gesture that was held out has other tones in train: give more")
+    return Parts(train, held, unseen, {read_caption(one.caption).gesture for one in held})
+
+
+def compare(run: Workspace, tone: str) -> dict[str, Any]:
+    """What the check reads as of the tone, or of the tone that the name says, in real pictures and in painted ones."""
+    dataset, paint = load_dataset(run.require("data")), load_text_to_image(run)
+    parts = _parts(dataset, tone)
+    palette = Palette([_pictures_of(dataset, _of_tone(parts.train, each)) for each in TONES])
+
+    def real(records: list[Record], asked: str = tone) -> dict[str, Any]:
+        return _score(palette.read(_pictures_of(dataset, records)), asked, len(records))
 
     def painted(captions: list[str]) -> Pictures:
         return to_uint8(paint([caption for caption in captions for _ in range(PICTURES)], seed=run.config.seed))
 
-    drawn = painted(known)
-    _write_grid(drawn, known, run.root / "tones.png")
-    real = _pictures_of(dataset, dataset.split("test").records, tone)
-    val = dataset.split("val").records
+    def scored(captions: list[str], asked: str = tone) -> dict[str, Any]:
+        return _score(palette.read(painted(captions)), asked, len(captions))
+
+    held, gestures = _captions(parts.held), parts.gestures
+    drawn = painted(held)
+    _write_grid(drawn, held, run.root / GRID)
+    told = [(one, read_caption(one.caption)) for one in dataset.records]
     figures = {
-        "real, held out": _share(palette.read(real), tone, len(real)),
-        "reconstructed, held out": _share(palette.read(_reconstruct(run, real)), tone, len(real)),
-        "painted, held out": _share(palette.read(drawn), tone, len(known)),
-        "painted, trained": _share(palette.read(painted(trained)), tone, len(trained)),
-        "painted, held out, no tone in the caption": _share(
-            palette.read(painted([read_caption(caption).gesture for caption in known])), tone, len(known)
+        "real, held out": real(parts.held),
+        "reconstructed, held out": _score(
+            palette.read(_reconstruct(run, _pictures_of(dataset, parts.held))), tone, len(parts.held)
         ),
+        "painted, held out": _score(palette.read(drawn), tone, len(held)),
+        "painted, trained": scored(_captions(_of_tone(parts.train, tone))),
+        "real, held-out gestures in other tones": real(
+            [one for one, says in told if says.gesture in gestures and says.tone not in (tone, None)]
+        ),
+        "real, held-out gestures without a tone": real([one for one, says in told if one.caption in gestures]),
+        "painted, held-out gestures without a tone": scored(sorted(gestures)),
     }
     for each in TONES:
-        unseen = [record.caption for record in val if read_caption(record.caption).tone == each]
+        unseen = _of_tone(parts.unseen, each)
         if unseen:
-            name = f"painted, gestures never seen, {each}"
-            figures[name] = _share(palette.read(painted(unseen)), each, len(unseen))
+            figures[f"real, gestures never seen, {each}"] = real(unseen, each)
+            figures[f"painted, gestures never seen, {each}"] = scored(_captions(unseen), each)
     return figures
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: dict[str, Any], tone: str) -> str:
     """A row for each of what was read, in Markdown."""
     rows = [
-        [
-            name,
-            f"{100 * found['value']:.1f} %",
-            " to ".join(f"{100 * end:.0f}" for end in found["ci95"]),
-            str(found["n"]),
-        ]
+        [name, *(_percent(value) for value in (found["value"], *(found["ci95"] or (None, None)))), str(found["n"])]
         for name, found in figures.items()
     ]
-    return markdown_table(["pictures", "of the tone by the colour check", "95 %", "captions"], rows)
+    return markdown_table(["pictures", f"{tone}, or the tone named", "from", "to (95 %)", "captions"], rows)
 
 
-def _share(read: list[str | None], tone: str, captions: int) -> dict[str, Any]:
-    """Of the pictures of each caption, the share of the tone, averaged."""
-    values = np.array([found == tone for found in read], np.float64).reshape(captions, -1).mean(axis=1)
-    protocol = "share of pictures that the colour check reads as of the tone; bootstrap over captions"
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.1f} %"
+
+
+def _score(read: list[str | None], tone: str, captions: int) -> dict[str, Any]:
+    """The share of the tone among the pictures of each caption, which lie together, averaged."""
+    right = np.array([found == tone for found in read], np.float64)
+    values = right.reshape(captions, -1).mean(axis=1) if captions else right
+    protocol = f"share of pictures that the colour check reads as {tone}; bootstrap over captions"
     return mean_metric(values, protocol, Resampling(1000, 0)).to_json()
 
 
-def _trained_pictures(dataset: PreparedSet, tone: str) -> Pictures:
-    pictures = _pictures_of(dataset, dataset.split("train").records, tone)
-    if not len(pictures):
-        raise StageError(f"{dataset.directory} has no picture of {tone} skin tone in train: give more gestures")
-    return pictures
+def _of_tone(records: list[Record], tone: str) -> list[Record]:
+    return [record for record in records if read_caption(record.caption).tone == tone]
 
 
-def _pictures_of(dataset: PreparedSet, records: list[Record], tone: str) -> Pictures:
-    rows = [record.image for record in records if read_caption(record.caption).tone == tone]
-    pictures: Pictures = dataset.images[rows]
+def _captions(records: list[Record]) -> list[str]:
+    """Each once."""
+    return list(dict.fromkeys(record.caption for record in records))
+
+
+def _pictures_of(dataset: PreparedSet, records: list[Record]) -> Pictures:
+    pictures: Pictures = dataset.images[np.array([record.image for record in records], np.int64)]
     return pictures
 
 
 @torch.inference_mode()
 def _reconstruct(run: Workspace, pictures: Pictures) -> Pictures:
     vqvae, blip = load_vqvae(run.require("vqvae")), load_blip(run.require("blip"))
-    image = to_tensor(pictures)
-    return to_uint8(vqvae.decode(vqvae.encode(image, blip.encode_images(image))))
+    parts, most = [], pictures_at_once(pictures.shape[1])
+    for start in range(0, len(pictures), most):
+        image = to_tensor(pictures[start : start + most])
+        parts.append(to_uint8(vqvae.decode(vqvae.encode(image, blip.encode_images(image)))))
+    return np.concatenate(parts)
 
 
 def _drawn(picture: Pictures) -> NDArray[np.float64]:
@@ -227,15 +278,13 @@ def _commonest_colour(picture: Pictures) -> tuple[int, ...]:
     return _commonest(map(tuple, cells.tolist()))
 
 
-def _commonest(colours: Any) -> tuple[int, ...]:
-    found: tuple[int, ...] = Counter(colours).most_common(1)[0][0]
-    return found
+def _commonest(found: Iterable[T]) -> T:
+    return Counter(found).most_common(1)[0][0]
 
 
 def _write_grid(pictures: Pictures, captions: list[str], path: Path) -> None:
     rows = pictures.reshape(len(captions), PICTURES, *pictures.shape[1:])
-    grid: Image.Image = labelled_grid(rows[:IN_GRID], captions[:IN_GRID])
-    grid.save(path)
+    labelled_grid(rows[:IN_GRID], captions[:IN_GRID]).save(path)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
-from benchmarks.tones import TONES, Caption, Palette, compare, hold_out, read_caption, table, train_without
+from benchmarks.tones import TONES, Caption, Palette, compare, hold_out, main, read_caption, table, train_without
+from stages.__main__ import parse_config
 from stages.config.data import DataConfig, FolderConfig, PicturesConfig
-from stages.data import Record, load_dataset
+from stages.data import Record, load_dataset, to_tensor
 from stages.data.folder import FolderSource
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
+from stages.workspace import Workspace
 
 COLOURS = dict(
     zip(TONES, [(252, 220, 188), (224, 187, 149), (191, 143, 104), (155, 100, 61), (89, 69, 57)], strict=True)
@@ -74,6 +78,12 @@ def test_the_check_reads_each_tone_of_shapes_it_has_not_seen(palette: Palette, t
     assert palette.read(blotchy) == [tone] * len(unseen)
 
 
+def test_colours_that_are_no_colours_of_tones_are_refused() -> None:
+    on_black = [np.where(all_of(tone) == 255, 0, all_of(tone)) for tone in TONES]
+    with pytest.raises(StageError, match="is the background white"):
+        Palette(on_black)
+
+
 def test_a_picture_without_skin_has_no_tone(palette: Palette) -> None:
     white, blue = np.full((1, 32, 32, 3), 255, np.uint8), np.full((1, 32, 32, 3), (0, 0, 255), np.uint8)
     assert palette.read(white) == palette.read(blue) == [None]
@@ -91,37 +101,108 @@ def test_half_of_the_gestures_that_are_shown_in_all_tones_lose_one() -> None:
     assert len(held) == 4 == len({each.file_name for each in held})
     assert all(each.caption.startswith("gesture") and read_caption(each.caption).tone == "light" for each in held)
     assert held == hold_out(records, "light", seed=0) != hold_out(records, "light", seed=1)
+    twice = hold_out([*records, *(record(100 + each.id, each.caption) for each in records)], "light", seed=0)
+    assert sorted(each.id for each in twice) == sorted(i for each in held for i in (each.id, 100 + each.id))
     with pytest.raises(StageError, match="no two gestures are shown in all five tones"):
         hold_out(records[-10:], "light", seed=0)
 
 
-def test_the_held_out_are_not_trained_on_and_everything_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "emoji").mkdir()
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a run on 12 gestures in all tones and without one, with a few steps for each stage."""
+    folder = tmp_path_factory.mktemp("tones")
+    (folder / "emoji").mkdir()
     lines = []
     for number in range(12):
-        for tone in TONES:
-            name = f"{number}-{tone}.png"
-            Image.fromarray(gesture(number, tone)).save(tmp_path / "emoji" / name)
-            lines.append({"file_name": name, "text": f"gesture {number}, {tone} skin tone", "group": str(number)})
-    (tmp_path / "emoji" / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = tmp_path / "tiny.yaml"
-    config.write_text(TINY.format(folder=tmp_path))
-    run, held = train_without("medium", ["--config", str(config)])
-    assert run.config.run == "tiny-without-medium" and len(held) == 6
-    dataset = load_dataset(run.directory("data"))
-    assert sorted(dataset.split("test").captions) == sorted(held)
+        for tone in (*TONES, ""):
+            name, ending = f"{number}-{tone or 'none'}.png", f", {tone} skin tone" if tone else ""
+            Image.fromarray(gesture(number, tone or "medium")).save(folder / "emoji" / name)
+            lines.append({"file_name": name, "text": f"gesture {number}{ending}", "group": str(number)})
+    (folder / "emoji" / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "tiny.yaml").write_text(TINY.format(folder=folder))
+    return ["--config", str(folder / "tiny.yaml")]
+
+
+@pytest.fixture(scope="module")
+def sibling(options: list[str]) -> Workspace:
+    return train_without("dark", options)
+
+
+def test_what_is_held_out_is_not_trained_on(sibling: Workspace, options: list[str]) -> None:
+    assert sibling.config.run == "tiny-without-dark"
+    assert sibling.why_stale("prior") is None
+    dataset = load_dataset(sibling.directory("data"))
+    held, train = ({read_caption(each) for each in dataset.split(name).captions} for name in ("test", "train"))
+    assert len(held) == 6 and {each.tone for each in held} == {"dark"} and not held & train
+    assert len({each.gesture for each in held} & {each.gesture for each in train}) >= 4
+    own = Workspace(parse_config("data", options))
+    assert not own.directory("data").exists()  # the run's own set is as it was
+
+
+def test_what_is_painted_is_read(sibling: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a painter that knows what it does: of four pictures one is light, and without a tone all are medium."""
+
+    def paint(captions: list[str], *, seed: int) -> Tensor:
+        wanted = [read_caption(caption) for caption in captions]
+        tones = ["light" if place % 4 == 1 else each.tone or "medium" for place, each in enumerate(wanted)]
+        return to_tensor(
+            np.stack([gesture(int(g.split()[-1]), tone) for (g, _), tone in zip(wanted, tones, strict=True)])
+        )
+
+    monkeypatch.setattr("benchmarks.tones.load_text_to_image", lambda run: paint)
+    figures = compare(sibling, "dark")
+    dataset = load_dataset(sibling.directory("data"))
     train = {read_caption(caption) for caption in dataset.split("train").captions}
-    assert not train & {read_caption(caption) for caption in held}
-    figures = compare(run, "medium", held)
-    assert figures["real, held out"]["value"] == 1 and figures["real, held out"]["n"] == 6
-    captions_of = {name: found["n"] for name, found in figures.items()}
-    unseen = {read_caption(caption).gesture for caption in held} - {gesture for gesture, _ in train}
-    assert captions_of["painted, held out"] == 6 - len(unseen)
-    assert captions_of["painted, trained"] == sum(tone == "medium" for _, tone in train)
-    assert len(table(figures).splitlines()) == 2 + len(figures)
-    assert (run.root / "tones.png").is_file()
+    known = {read_caption(caption).gesture for caption in dataset.split("test").captions} & {
+        one.gesture for one in train
+    }
+    found = {name: (figure["value"], figure["n"]) for name, figure in figures.items()}
+    unseen = {name: found.pop(name) for name in list(found) if "never seen" in name}
+    reconstructed = found.pop("reconstructed, held out")
+    assert reconstructed[0] < 1 == len(known) / reconstructed[1]  # by three steps of training
+    assert found == {
+        "real, held out": (1, len(known)),
+        "painted, held out": (0.75, len(known)),
+        "painted, trained": (0.75, sum(one.tone == "dark" for one in train)),
+        "real, held-out gestures in other tones": (0, 4 * len(known)),
+        "real, held-out gestures without a tone": (0, len(known)),
+        "painted, held-out gestures without a tone": (0, len(known)),
+    }
+    val = {read_caption(caption) for caption in dataset.split("val").captions}
+    tones = {one.tone for one in val if one.tone}
+    assert {"light", "medium"} <= tones and len(unseen) == 2 * len(tones)
+    for tone in tones:
+        assert unseen[f"real, gestures never seen, {tone}"][0] == 1
+        assert unseen[f"painted, gestures never seen, {tone}"][0] == (1 if tone == "light" else 0.75)
+    lines = table(figures, "dark").splitlines()
+    assert (
+        len(lines) == 2 + len(figures) and f"| painted, held out | 75.0 % | 75.0 % | 75.0 % | {len(known)} |" in lines
+    )
+    grid = np.asarray(Image.open(sibling.root / "tones.png"))
+    assert (
+        grid.shape[1] == 4 * 168 + 8 and (np.abs(grid[30:180, 30:120].astype(int) - COLOURS["dark"]).sum(-1) < 30).any()
+    )
+
+
+def test_the_command_says_what_it_painted(
+    sibling: Workspace, options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr("benchmarks.tones.keep_results", lambda name, results: kept.update({name: results}))
+    made = (sibling.directory("prior") / "manifest.json").stat().st_ino
+    assert main(options) == 0
+    assert made == (sibling.directory("prior") / "manifest.json").stat().st_ino
+    assert f"what was painted: {sibling.root / 'tones.png'}" in capsys.readouterr().out
+    assert kept["tones"]["tone"] == "dark" and kept["tones"]["run"] == "tiny-without-dark"
+    assert kept["tones"]["figures"]["painted, held out"]["n"] >= 4
+
+
+def test_what_cannot_be_compared_is_said_before_training(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = [f"--data.scenes.{split}=6" for split in ("train", "val", "test", "compositions")]
+    assert main([*options, "--data.source", "scenes", *few]) == 2
+    assert "error: no two gestures are shown in all five tones" in capsys.readouterr().err
 
 
 def test_the_check_reads_real_emoji(tmp_path: Path) -> None:
@@ -137,5 +218,9 @@ def test_the_check_reads_real_emoji(tmp_path: Path) -> None:
         return dataset.images[[each.image for each in records]]
 
     palette = Palette([of("train", tone) for tone in TONES])
-    right = [found == tone for tone in TONES for found in palette.read(of("test", tone))]
-    assert len(right) > 50 and np.mean(right) > 0.85
+    right = {
+        tone: [found == tone for split in ("val", "test") for found in palette.read(of(split, tone))] for tone in TONES
+    }
+    assert all(len(found) > 20 for found in right.values())
+    assert np.mean([one for found in right.values() for one in found]) > 0.85
+    assert all(np.mean(found) > 0.7 for found in right.values())  # a fifth is chance; medium is the hardest
