@@ -6,7 +6,7 @@ floats are (B C,), and where a picture, a position or a channel lies is told by 
 
 import numpy as np
 
-from stages.prior.compiled.attention import attend
+from stages.prior.compiled.attention import CHANNELS, attend
 from stages.prior.compiled.packing import Attentions, Convs, Weights
 from stages.prior.compiled.state import Layers, State
 from stages.prior.kernels.compiling import part
@@ -104,7 +104,7 @@ def _self_attention(weights: Weights, state: State, block: int, batch: int, posi
             key, value = projected[c + head * d :], projected[2 * c + head * d :]
             for i in range(d):
                 keys[panel, i, lane] = key[i]
-                values[panel, i, lane] = value[i]
+                values[i // CHANNELS, panel, i % CHANNELS, lane] = value[i]
             query, out = projected[head * d : (head + 1) * d], state.attended[b * c + head * d :]
             attend(query, keys, values, state.visible[:reached], state.scores, state.sums, out)
     _add_attended(attention, state, block, batch)

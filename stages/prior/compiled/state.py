@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.prior.compiled.attention import LANES
+from stages.prior.compiled.attention import CHANNELS
 from stages.prior.compiled.packing import Convs, Weights, as_array, padded, stack, zeros
 from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
@@ -33,13 +33,13 @@ class State(NamedTuple):
     keys: np.ndarray
     """(A, B, heads, panels, d, PANEL) of self-attention, of all positions."""
     values: np.ndarray
-    """(A, B, heads, panels, d, PANEL)."""
+    """(A, B, heads, d / CHANNELS, panels, CHANNELS, PANEL), d rounded up."""
     visible: np.ndarray
     """(N,), N being the positions, rounded up to full panels: 0 where one is reached, minus infinity elsewhere."""
     text_keys: np.ndarray
     """(A, B, heads, panels, d, PANEL) of all tokens."""
     text_values: np.ndarray
-    """(A, B, heads, panels, d, PANEL)."""
+    """(A, B, heads, d / CHANNELS, panels, CHANNELS, PANEL), d rounded up."""
     text_visible: np.ndarray
     """(B,T), T being the tokens, rounded up to full panels: 0 for a token, minus infinity for none."""
     context: np.ndarray
@@ -57,7 +57,7 @@ class State(NamedTuple):
     scores: np.ndarray
     """(N or T, whichever is more)."""
     sums: np.ndarray
-    """(d LANES,)."""
+    """(CHANNELS,)."""
     logits: np.ndarray
     """(B panels PANEL,)."""
     room: np.ndarray
@@ -68,7 +68,8 @@ def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditionin
     sizes, batch = network.sizes, conditioning.batch_size
     side, c, heads = sizes.side, sizes.channels, sizes.heads
     panels = -(-(side**2) // PANEL)
-    attention = (len(weights.self_attention.norm), batch, heads, panels, c // heads, PANEL)
+    of_heads = (len(weights.self_attention.norm), batch, heads)
+    d = c // heads
     text_keys, text_values, text_visible = _text(network, conditioning)
     widest = max(weights.self_attention.project.shape[1], weights.text_attention.project.shape[1]) * PANEL
 
@@ -82,8 +83,8 @@ def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditionin
         start=layers(weights.start, c),
         conv_in=layers(weights.conv_in, c),
         conv_out=layers(weights.conv_out, sizes.residual_channels),
-        keys=zeros(*attention),
-        values=zeros(*attention),
+        keys=zeros(*of_heads, panels, d, PANEL),
+        values=zeros(*of_heads, -(-d // CHANNELS), panels, CHANNELS, PANEL),
         visible=np.full(panels * PANEL, -np.inf, np.float32),
         text_keys=text_keys,
         text_values=text_values,
@@ -95,7 +96,7 @@ def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditionin
         projected=zeros(batch * widest),
         attended=zeros(batch * c),
         scores=zeros(max(panels * PANEL, text_visible.shape[-1])),
-        sums=zeros(c // heads * LANES),
+        sums=zeros(CHANNELS),
         logits=zeros(batch * len(weights.out_bias)),
         room=zeros(sizes.codebook_size),
     )
@@ -105,17 +106,19 @@ def _text(network: PixelSNAIL, conditioning: Conditioning) -> tuple[np.ndarray, 
     """Keys and values of the cross-attention; 0 where there is a token, minus infinity elsewhere."""
     text, mask = conditioning.text, conditioning.text_mask
     if text is None or mask is None:
-        return zeros(0, 0, 0, 0, 0, 0), zeros(0, 0, 0, 0, 0, 0), zeros(0, 0)
+        return zeros(0, 0, 0, 0, 0, 0), zeros(0, 0, 0, 0, 0, 0, 0), zeros(0, 0)
     pairs = [block.text_attention.key_value(text) for block in network.blocks]  # type: ignore[union-attr,operator]
     keys, values = (torch.stack(each).transpose(-1, -2) for each in zip(*pairs, strict=True))
     visible = torch.zeros(mask.shape).masked_fill(~mask, -math.inf)
     behind = (0, -mask.shape[1] % PANEL)
-    return _in_panels(keys), _in_panels(values), as_array(F.pad(visible, behind, value=-math.inf))
+    in_panels = padded(keys).unflatten(-1, (-1, PANEL)).transpose(-2, -3)
+    return as_array(in_panels), _by_channels(values), as_array(F.pad(visible, behind, value=-math.inf))
 
 
-def _in_panels(tensor: Tensor) -> np.ndarray:
-    """(A,B,heads,d,T) -> (A,B,heads,panels,d,PANEL)."""
-    return as_array(padded(tensor).unflatten(-1, (-1, PANEL)).transpose(-2, -3))
+def _by_channels(values: Tensor) -> np.ndarray:
+    """(A,B,heads,d,T) -> (A,B,heads,d / CHANNELS,panels,CHANNELS,PANEL)."""
+    filled = F.pad(padded(values), (0, 0, 0, -values.shape[-2] % CHANNELS))
+    return as_array(filled.unflatten(-1, (-1, PANEL)).unflatten(-3, (-1, CHANNELS)).transpose(-2, -3))
 
 
 def _gates(network: PixelSNAIL, conditioning: Conditioning) -> np.ndarray:
