@@ -226,6 +226,31 @@ def test_a_picture_is_the_same_whatever_the_batch_and_the_cores(monkeypatch: pyt
         assert torch.equal(sampler.sample(alone, noise[row : row + 1], SamplingOptions()), together[row : row + 1])
 
 
+@pytest.mark.parametrize(
+    ("side", "channels", "turns"),
+    [
+        (8, 64, 1),
+        (32, 64, 4),  # four rows' keys and values fill the cache
+        (64, 64, 16),  # one row's do, and it is more than the weights
+        (16, 256, 1),  # the weights are more than all rows' keys and values
+    ],
+)
+def test_a_turn_has_as_many_rows_as_the_cache_or_the_weights_ask_for(side: int, channels: int, turns: int) -> None:
+    sizes = PixelSNAILSizes(side, 512, WIDTH, channels, 5, 4, 4, channels, True, 0, 0, 1, 4, 0.0, "tokens")
+    assert CompiledSampler(PixelSNAIL(sizes).eval().requires_grad_(False))._turns(16) == turns
+
+
+def test_turns_of_one_row_draw_what_one_turn_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(6, 0, True, 5, 1)
+    network = build(case)
+    conditioning, noise = condition(network, 10), gumbel_noise(list(range(5)), case.side**2, K)
+    drawn = []
+    for turns in (1, 2, 5):
+        monkeypatch.setattr(CompiledSampler, "_turns", lambda self, rows, turns=turns: turns)
+        drawn.append(CompiledSampler(network).sample(conditioning, noise, SamplingOptions(guidance_scale=2.0)))
+    assert all(torch.equal(codes, drawn[0]) for codes in drawn)
+
+
 def test_what_is_not_float32_is_drawn_by_torch() -> None:
     network = build(Case(4, 0, True, 3, 1)).double()
     captions = make_captions(2)

@@ -91,6 +91,14 @@ def pack(network: PixelSNAIL) -> Weights:
     )
 
 
+def bytes_of_position(weights: Weights) -> int:
+    """Of the weights that every position reads; those of the rows above are read once for a row."""
+    convs = (weights.start, weights.conv_in, weights.conv_out)
+    attentions = (weights.self_attention, weights.text_attention)
+    matrices = [conv.own for conv in convs] + [m for layer in attentions for m in (layer.project, layer.out)]
+    return sum(matrix.nbytes for matrix in (*matrices, weights.out))
+
+
 def _pack_convs(convs: list[CausalConv2d]) -> Convs:
     upper, own, bias = [], [], []
     for conv in convs:

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from stages.config.samples import SamplingOptions
 from stages.prior.compiled.drawing import Rule, draw_row
-from stages.prior.compiled.packing import pack
+from stages.prior.compiled.packing import bytes_of_position, pack
 from stages.prior.compiled.state import start_state
 from stages.prior.drawing import UNKNOWN
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 
 CACHE_BYTES = 8 * 2**20
 """A core's share of the processor's last cache, roughly."""
-LEAST_ROWS = 4
 
 
 class CompiledSampler:
@@ -66,13 +65,17 @@ class CompiledSampler:
         return torch.from_numpy(codes)
 
     def _turns(self, rows: int) -> int:
-        """In how many turns a core draws so many rows: what self-attention remembers of a turn's should fit its cache.
+        """In how many turns a core draws so many rows.
 
-        With fewer rows at once the weights are read more often, so that there is a least number.
+        What self-attention remembers of a turn's rows should fit its cache. But each turn reads the weights at every
+        position, and they should be no more than what is remembered.
         """
         sizes = self.network.sizes
-        bytes_a_row = 8 * sizes.side**2 * sizes.channels * len(self.weights.self_attention.norm)
-        return max(1, rows // max(LEAST_ROWS, CACHE_BYTES // max(bytes_a_row, 1)))
+        remembered = 8 * sizes.side**2 * sizes.channels * len(self.weights.self_attention.norm)
+        if not remembered:
+            return 1
+        least = -(-bytes_of_position(self.weights) // remembered)
+        return max(1, rows // max(least, CACHE_BYTES // remembered))
 
     def _check(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None) -> None:
         sizes, batch = self.network.sizes, len(noise)
