@@ -5,23 +5,17 @@
 Unicode's names do: "waving hand, dark skin tone". A sibling of the run, such as `emoji-without-dark`, is trained
 without these pictures; then what it paints for their captions is read by the colour check, and beside it: real
 pictures, the tone where it was trained, and the same captions without a tone.
-
-The colour check: a tone's colour is the commonest of its training pictures' commonest colours, white left out. Of a
-picture's pixels that are within `NEAR` of a tone's colour, the largest share is nearest to its tone. Hair, outlines and
-clothes have colours too: what the check makes of real pictures of other tones and of none is in the table.
 """
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from benchmarks.palette import TONES, Palette, Pictures
 from benchmarks.record import keep_results
 from benchmarks.siblings import run_stage
 from stages.__main__ import parse_config
@@ -35,13 +29,8 @@ from stages.samples.grid import labelled_grid
 from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
-TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
 PICTURES, IN_GRID = 4, 24
 GRID = "tones.png"
-CELL, NEAR, WHITE = 8, 60.0, 235
-"""Levels of 256 that count as one colour; Euclidean distance in RGB; from which level of all three on it is paper."""
-Pictures = NDArray[np.uint8]
-T = TypeVar("T", bound=Hashable)
 
 
 class Caption(NamedTuple):
@@ -50,32 +39,6 @@ class Caption(NamedTuple):
     gesture: str
     tone: str | None
     """None: it names none, or those of several people."""
-
-
-class Palette:
-    """The colour check.
-
-    Args:
-        pictures: (n,H,W,3) uint8 of each tone, in the order of `TONES`.
-
-    Raises:
-        StageError: two tones have the same colour, as where the paper is not white.
-    """
-
-    def __init__(self, pictures: Sequence[Pictures]) -> None:
-        colours = [_commonest(map(_commonest_colour, of_tone)) for of_tone in pictures]
-        if len(set(colours)) < len(TONES):
-            raise StageError(f"the colours of two tones are the same ({colours}): is the background white?")
-        self.colours = np.array(colours, np.float64)
-
-    def read(self, pictures: Pictures) -> list[str | None]:
-        """The tone of each picture of (n,H,W,3) uint8; None where nothing is near any tone's colour."""
-        return [self._read_one(picture) for picture in pictures]
-
-    def _read_one(self, picture: Pictures) -> str | None:
-        distances = np.linalg.norm(_drawn(picture)[:, None] - self.colours, axis=2)
-        near = distances.argmin(axis=1)[distances.min(axis=1) < NEAR]
-        return TONES[np.bincount(near).argmax()] if len(near) else None
 
 
 def main(options: list[str]) -> int:
@@ -97,7 +60,7 @@ def main(options: list[str]) -> int:
 
 
 def read_caption(caption: str) -> Caption:
-    """ "waving hand, dark skin tone" -> ("waving hand", "dark")."""
+    """Such as "waving hand" and "dark" of "waving hand, dark skin tone"."""
     gesture, _, ending = caption.rpartition(", ")
     tone = ending.removesuffix(" skin tone")
     known = gesture and ending != tone and tone in TONES and " skin tone" not in gesture
@@ -263,23 +226,6 @@ def _reconstruct(run: Workspace, pictures: Pictures) -> Pictures:
         image = to_tensor(pictures[start : start + most])
         parts.append(to_uint8(vqvae.decode(vqvae.encode(image, blip.encode_images(image)))))
     return np.concatenate(parts)
-
-
-def _drawn(picture: Pictures) -> NDArray[np.float64]:
-    """The pixels (n,3) that are not paper; all where there are none."""
-    pixels = picture.reshape(-1, 3).astype(np.float64)
-    drawn = pixels[(pixels < WHITE).any(axis=1)]
-    return drawn if len(drawn) else pixels
-
-
-def _commonest_colour(picture: Pictures) -> tuple[int, ...]:
-    """The middle of the commonest cell of colours."""
-    cells = _drawn(picture).astype(int) // CELL * CELL + CELL // 2
-    return _commonest(map(tuple, cells.tolist()))
-
-
-def _commonest(found: Iterable[T]) -> T:
-    return Counter(found).most_common(1)[0][0]
 
 
 def _write_grid(pictures: Pictures, captions: list[str], path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.tones import TONES, Caption, Palette, compare, hold_out, main, read_caption, table, train_without
+from benchmarks.palette import TONES, Palette
+from benchmarks.tones import Caption, compare, hold_out, main, read_caption, table, train_without
 from stages.__main__ import parse_config
 from stages.config.data import DataConfig, FolderConfig, PicturesConfig
 from stages.data import Record, load_dataset, to_tensor
