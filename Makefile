@@ -10,7 +10,7 @@ STAGES := data blip vqvae codes prior diffusion evaluation latents report
 
 export PROMPT
 .DEFAULT_GOAL := help
-.PHONY: help setup all demo samples weights compare compare-text compare-tones compare-diffusion test lint bench clean $(STAGES)
+.PHONY: help setup all demo samples weights compare compare-text compare-codes compare-tones compare-diffusion test lint bench clean $(STAGES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
@@ -54,6 +54,9 @@ compare: $(READY) ## set runs beside each other in one page: RUNS="demo scenes"
 
 compare-text: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
 	@$(VENV)/bin/python -m benchmarks.text --config $(CONFIG) $(ARGS)
+
+compare-codes: $(READY) ## draw CONFIG's held-out captions and hold every code to the full forward's
+	@$(VENV)/bin/python -m benchmarks.codes --config $(CONFIG) $(ARGS)
 
 compare-tones: $(READY) ## hold one skin tone out of half of an emoji set's gestures, read what is painted for it
 	@$(VENV)/bin/python -m benchmarks.tones --config $(CONFIG) $(ARGS)
