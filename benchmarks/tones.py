@@ -78,13 +78,14 @@ def train_without(tone: str, options: list[str]) -> Workspace:
         SystemExit: a stage could not be run, and has said why.
     """
     config = parse_config("data", options)
-    named = f"{config.data.name}-without-{tone}" + (f"-{config.seed}" if config.seed else "")
+    ending = f"-without-{tone}" + (f"-{config.seed}" if config.seed else "")
+    run, name = config.run + ending, config.data.name + ending
     whole = run_stage("data", [*options, "--data.name", f"{config.data.name}-with-all-tones"])
     dataset = load_dataset(whole.directory("data"))
     held = hold_out(dataset.records, tone, config.seed)
-    listed = whole.directory("data").with_name(f"{named}.txt")
-    listed.write_text("".join(f"{name}\n" for name in sorted({record.file_name for record in held})), encoding="utf-8")
-    options = [*options, "--run", named.replace(config.data.name, config.run, 1), "--data.name", named]
+    listed = whole.directory("data").with_name(f"{name}.txt")
+    listed.write_text("".join(f"{file}\n" for file in sorted({record.file_name for record in held})), encoding="utf-8")
+    options = [*options, "--run", run, "--data.name", name]
     options += ["--data.splits.test_list", str(listed), "--data.splits.lists_take_groups", "false"]
     sibling = run_stage("data", options)
     _parts(load_dataset(sibling.directory("data")), tone)  # what is too little to compare is said before training

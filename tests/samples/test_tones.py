@@ -23,17 +23,6 @@ COLOURS = dict(
     zip(TONES, [(252, 220, 188), (224, 187, 149), (191, 143, 104), (155, 100, 61), (89, 69, 57)], strict=True)
 )
 EMOJI = Path(__file__).parents[3] / "shared" / "data" / "emoji"
-TINY = """
-checkpoints: {folder}/checkpoints
-datasets: {folder}/data
-data:
-  {{name: tiny, source: folder, image_size: 32, folder: {{path: {folder}/emoji}}, splits: {{near_duplicate_bits: 0}}}}
-blip: {{max_steps: 2, batch_size: 8, vision_width: 32, vision_layers: 1, text_width: 32, text_layers: 1}}
-vqvae: {{channels: 16, residual_channels: 8, embedding_dim: 8, codebook_size: 16, max_steps: 3, batch_size: 16}}
-prior:
-  top: {{channels: 16, residual_channels: 16, blocks: 1, heads: 2, max_steps: 2, batch_size: 8}}
-  bottom: {{channels: 16, residual_channels: 16, blocks: 1, heads: 2, context_blocks: 1, max_steps: 2, batch_size: 8}}
-"""
 
 
 def gesture(number: int, tone: str) -> np.ndarray:
@@ -109,7 +98,7 @@ def test_half_of_the_gestures_that_are_shown_in_all_tones_lose_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def options(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of a run on 12 gestures in all tones and without one, with a few steps for each stage."""
     folder = tmp_path_factory.mktemp("tones")
     (folder / "emoji").mkdir()
@@ -120,8 +109,9 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             Image.fromarray(gesture(number, tone or "medium")).save(folder / "emoji" / name)
             lines.append({"file_name": name, "text": f"gesture {number}{ending}", "group": str(number)})
     (folder / "emoji" / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "tiny.yaml").write_text(TINY.format(folder=folder))
-    return ["--config", str(folder / "tiny.yaml")]
+    folders = ["--checkpoints", str(folder / "checkpoints"), "--datasets", str(folder / "data")]
+    source = ["--data.source", "folder", "--data.folder.path", str(folder / "emoji")]
+    return ["--config", str(tiny_run), *folders, *source, "--data.splits.near_duplicate_bits", "0"]
 
 
 @pytest.fixture(scope="module")
