@@ -20,7 +20,7 @@ from stages.errors import StageError
 from stages.markdown import markdown_table
 from stages.prior import Captions, Prior
 from stages.prior.drawing import draw, guide, gumbel_noise
-from stages.prior.pixelsnail import PixelSNAIL
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 from stages.prior.prior import condition_rows
 from stages.samples import TextToImage, load_text_to_image
 from stages.workspace import Workspace
@@ -72,6 +72,13 @@ def compare(paint: TextToImage, captions: list[str], sampling: SamplingConfig) -
 
 
 @torch.inference_mode()
+def full_forward(network: PixelSNAIL, conditioning: Conditioning, codes: Tensor, guidance_scale: float) -> Tensor:
+    """Guided logits (B N,K) at each position of codes (B,H,W), given the codes before it; conditioning of B or 2B."""
+    logits = network(codes.repeat(conditioning.batch_size // len(codes), 1, 1), conditioning)
+    return guide(logits.flatten(2).transpose(1, 2).flatten(0, 1), guidance_scale)
+
+
+@torch.inference_mode()
 def _draw(
     prior: Prior,
     network: PixelSNAIL,
@@ -85,8 +92,7 @@ def _draw(
     noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
     conditioning = condition_rows(network, captions, context, options.guidance_scale)
     codes = prior.samplers[network].sample(conditioning, noise, options)
-    logits = network(codes.repeat(conditioning.batch_size // len(codes), 1, 1), conditioning)
-    guided = guide(logits.flatten(2).transpose(1, 2).flatten(0, 1), options.guidance_scale)  # (BN,K)
+    guided = full_forward(network, conditioning, codes, options.guidance_scale)
     ours, full = codes.flatten(), draw(guided, noise.flatten(0, 1), options)
     scores = guided / (options.temperature or 1) + (noise.flatten(0, 1) if options.temperature else 0)
     apart = (scores.gather(1, full[:, None]) - scores.gather(1, ours[:, None])).abs()

@@ -119,8 +119,6 @@ class Parts(NamedTuple):
     aside as alike."""
     unseen: list[Record]
     """Of val, in any tone, of gestures that are not in train."""
-    gestures: set[str]
-    """Of `held`."""
 
 
 def _parts(dataset: PreparedSet, tone: str) -> Parts:
@@ -141,7 +139,7 @@ def _parts(dataset: PreparedSet, tone: str) -> Parts:
             )
     if not held:
         raise StageError(f"{dataset.directory}: no gesture that was held out has other tones in train: give more")
-    return Parts(train, held, unseen, {read_caption(one.caption).gesture for one in held})
+    return Parts(train, held, unseen)
 
 
 def compare(run: Workspace, tone: str) -> dict[str, Any]:
@@ -159,7 +157,8 @@ def compare(run: Workspace, tone: str) -> dict[str, Any]:
     def scored(captions: list[str], asked: str = tone) -> dict[str, Any]:
         return _score(palette.read(painted(captions)), asked, len(captions))
 
-    held, gestures = _captions(parts.held), parts.gestures
+    held = _captions(parts.held)
+    gestures = {read_caption(caption).gesture for caption in held}
     drawn = painted(held)
     _write_grid(drawn, held, run.root / GRID)
     told = [(one, read_caption(one.caption)) for one in dataset.records]

@@ -8,15 +8,17 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from benchmarks.codes import full_forward
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward
 from stages.prior.compiled import CompiledSampler
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights, pack
 from stages.prior.compiled.state import State, start_state
-from stages.prior.drawing import UNKNOWN, draw, guide, gumbel_noise
+from stages.prior.drawing import UNKNOWN, draw, gumbel_noise
 from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
+from stages.prior.prior import condition_rows
 from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
 from tests.prior.networks import CASES, TEXTS, WIDTH, Case, K, build, condition, make_captions, random_codes
 
@@ -179,14 +181,12 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     for parameter in network.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape))
     options = SamplingOptions(top_p=0.95, guidance_scale=guidance)
-    doubling = 1 if guidance == 1 else 2
-    captions = make_captions(batch)
-    conditioning = network.condition(captions if doubling == 1 else captions.beside_none())
+    conditioning = condition_rows(network, make_captions(batch), None, guidance)
     noise = gumbel_noise(list(range(batch)), side * side, sizes.codebook_size)
     codes = Sampler(network).sample(conditioning, noise, options)
-    logits = network(codes.repeat(doubling, 1, 1), conditioning).flatten(2).transpose(1, 2).flatten(0, 1)  # (BN,K)
+    logits = full_forward(network, conditioning, codes, guidance)
     assert logits.std() > 0.5  # the noise alone does not settle what is drawn
-    drawn = draw(guide(logits, guidance), noise.flatten(0, 1), options).view_as(codes)
+    drawn = draw(logits, noise.flatten(0, 1), options).view_as(codes)
     assert torch.equal(drawn, codes)
     assert (codes.flatten(1)[:-1] != codes.flatten(1)[1:]).any(dim=1).all()
 
