@@ -22,6 +22,7 @@ from stages.prior import Captions, Prior
 from stages.prior.drawing import draw, guide, gumbel_noise
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 from stages.prior.prior import condition_rows
+from stages.prior.sampler import convolving_in_float32
 from stages.samples import TextToImage, load_text_to_image
 from stages.workspace import Workspace
 
@@ -72,6 +73,7 @@ def compare(paint: TextToImage, captions: list[str], sampling: SamplingConfig) -
 
 
 @torch.inference_mode()
+@convolving_in_float32()
 def full_forward(network: PixelSNAIL, conditioning: Conditioning, codes: Tensor, guidance_scale: float) -> Tensor:
     """Guided logits (B N,K) at each position of codes (B,H,W), given the codes before it; conditioning of B or 2B."""
     logits = network(codes.repeat(conditioning.batch_size // len(codes), 1, 1), conditioning)
@@ -79,6 +81,7 @@ def full_forward(network: PixelSNAIL, conditioning: Conditioning, codes: Tensor,
 
 
 @torch.inference_mode()
+@convolving_in_float32()
 def _draw(
     prior: Prior,
     network: PixelSNAIL,
@@ -89,8 +92,9 @@ def _draw(
     counts: dict[str, Any],
 ) -> Tensor:
     """The codes (B,H,W) of one level, counted."""
-    noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size)
-    conditioning = condition_rows(network, captions, context, options.guidance_scale)
+    device = network.embedding.weight.device
+    noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size).to(device)
+    conditioning = condition_rows(network, captions.to(device), context, options.guidance_scale)
     codes = prior.samplers[network].sample(conditioning, noise, options)
     guided = full_forward(network, conditioning, codes, options.guidance_scale)
     ours, full = codes.flatten(), draw(guided, noise.flatten(0, 1), options)

@@ -30,25 +30,57 @@ class Place:
         self.flat.fill_(row * self.side + column)
 
 
+class Window:
+    """What a causal kernel reaches from the position at hand, in inputs (H+r,W+2r) that have a border of zeros.
+
+    Convolutions with the same kernel share one: each look-up is a kernel of its own on a GPU.
+    """
+
+    def __init__(self, conv: CausalConv2d, place: Place) -> None:
+        reach, side, device = conv.reach, place.side, place.flat.device
+        self.place, self.reach, self.taps = place, reach, reach + (0 if conv.strict else 1)
+        self.height, self.width = side + reach, side + 2 * reach
+        grid = torch.arange(self.height * self.width, device=device).unflatten(0, (self.height, self.width))
+        self.all_own = grid[reach:].unfold(1, self.taps, 1)[:, :side].flatten(0, 1)  # (HW,taps)
+        self.all_here = grid[reach:, reach : reach + side].flatten()  # (HW,)
+        self.all_above = torch.arange(self.height, device=device).unfold(0, reach, 1)[:side]  # (H,r)
+
+    def begin_row(self) -> None:
+        """Looks up which rows lie above the one at hand, (r,)."""
+        self.above = self.all_above.index_select(0, self.place.row)[0]
+
+    def step(self) -> None:
+        """Looks up where the position at hand is, (1,), and what of its own row is reached, (taps,)."""
+        self.here = self.all_here.index_select(0, self.place.flat)
+        self.own = self.all_own.index_select(0, self.place.flat)[0]
+
+
 class CachedForward:
     """Logits of the position at `place`, each layer evaluated once at each position, in raster order."""
 
     def __init__(self, network: PixelSNAIL, conditioning: Conditioning) -> None:
         self.network, self.rows = network, conditioning.batch_size
         self.place = Place(network.sizes.side, network.embedding.weight.device)
-        self.start = _CachedConv(network.start, self.rows, self.place)
+        blocks: list[Block] = list(network.blocks)  # type: ignore[arg-type]
+        inner = blocks[0].residual_blocks[0].conv_in  # as all convolutions but the first
+        self.windows = (Window(network.start, self.place), Window(inner, self.place))  # type: ignore[arg-type]
+        self.start = _CachedConv(network.start, self.rows, self.windows[0])
         self.places = (network.row + network.column).flatten(0, 1)  # (HW,C)
         self.context = None if conditioning.context is None else conditioning.context.flatten(1, 2)  # (B,HW,C)
-        self.blocks = [_CachedBlock(block, conditioning, self.place) for block in network.blocks]  # type: ignore[arg-type]
+        self.blocks = [_CachedBlock(block, conditioning, self.windows[1]) for block in blocks]
 
     def begin_row(self) -> None:
         """What the row at hand needs of those above; before its first position."""
+        for window in self.windows:
+            window.begin_row()
         self.start.begin_row()
         for block in self.blocks:
             block.begin_row()
 
     def logits(self) -> Tensor:
         """(B,K) at the position at hand; with guidance, (2B,K)."""
+        for window in self.windows:
+            window.step()
         x = self.start.read() + self.places.index_select(0, self.place.flat)
         if self.context is not None:
             x = x + at(self.context, self.place.flat)
@@ -88,14 +120,15 @@ def at(x: Tensor, flat: Tensor) -> Tensor:
 
 
 class _CachedBlock:
-    def __init__(self, block: Block, conditioning: Conditioning, place: Place) -> None:
+    def __init__(self, block: Block, conditioning: Conditioning, window: Window) -> None:
         self.residual_blocks = [
-            _CachedResidual(residual, conditioning, place)  # type: ignore[arg-type]
+            _CachedResidual(residual, conditioning, window)  # type: ignore[arg-type]
             for residual in block.residual_blocks
         ]
-        batch = conditioning.batch_size
         self.self_attention = (
-            None if block.self_attention is None else _CachedSelfAttention(block.self_attention, batch, place)
+            None
+            if block.self_attention is None
+            else _CachedSelfAttention(block.self_attention, conditioning.batch_size, window.place)
         )
         self.text_attention = block.text_attention
         if block.text_attention is not None:
@@ -121,11 +154,11 @@ class _CachedBlock:
 
 
 class _CachedResidual:
-    def __init__(self, block: GatedResidualBlock, conditioning: Conditioning, place: Place) -> None:
+    def __init__(self, block: GatedResidualBlock, conditioning: Conditioning, window: Window) -> None:
         batch = conditioning.batch_size
-        self.block, self.place = block, place
-        self.conv_in = _CachedConv(block.conv_in, batch, place)
-        self.conv_out = _CachedConv(block.conv_out, batch, place)
+        self.block, self.place = block, window.place
+        self.conv_in = _CachedConv(block.conv_in, batch, window)
+        self.conv_out = _CachedConv(block.conv_out, batch, window)
         self.context = (
             None if block.from_context is None else block.from_context(conditioning.context).flatten(1, 2)
         )  # (B,HW,2C)
@@ -149,39 +182,32 @@ class _CachedResidual:
 class _CachedConv:
     """One causal convolution: its inputs so far, and the upper rows' share of the row at hand."""
 
-    def __init__(self, conv: CausalConv2d, batch: int, place: Place) -> None:
-        reach, side = conv.reach, place.side
-        self.place, self.reach, self.width = place, reach, side + 2 * reach
+    def __init__(self, conv: CausalConv2d, batch: int, window: Window) -> None:
+        self.window, reach = window, conv.reach
         weight = conv.weight()  # (O,I,r+1,2r+1)
-        taps = reach + (0 if conv.strict else 1)
         self.upper_weight = weight[:, :, :reach].contiguous(memory_format=torch.channels_last)
-        own_row = weight[:, :, reach, :taps]  # (O,I,taps)
+        own_row = weight[:, :, reach, : window.taps]  # (O,I,taps)
         self.own_weight = own_row.permute(2, 1, 0).reshape(-1, weight.shape[0]).contiguous()  # (taps*I,O)
         self.bias = conv.conv.bias
-        self.taps, self.above = (torch.arange(count, device=weight.device) for count in (taps, reach))
-        self.inputs = weight.new_zeros(batch, side + reach, self.width, weight.shape[1])  # (B,H+r,W+2r,I), zero border
+        self.inputs = weight.new_zeros(batch, window.height, window.width, weight.shape[1])  # (B,H+r,W+2r,I)
         self.flat = self.inputs.flatten(1, 2)  # the same memory
-        self.upper = weight.new_zeros(side, batch, weight.shape[0])  # (W,B,O)
+        self.upper = weight.new_zeros(window.place.side, batch, weight.shape[0])  # (W,B,O)
 
     def begin_row(self) -> None:
         """The share of the rows above, for every column of the row at hand."""
-        above = self.inputs.index_select(1, self.place.row + self.above).movedim(-1, 1)  # (B,I,r,W+2r)
+        above = self.inputs.index_select(1, self.window.above).movedim(-1, 1)  # (B,I,r,W+2r)
         share = F.conv2d(above, self.upper_weight, self.bias)  # (B,O,1,W)
         self.upper.copy_(share[:, :, 0].permute(2, 0, 1))
 
     def write(self, x: Tensor) -> None:
         """The input (B,I) at the position at hand."""
-        self.flat.index_copy_(1, self._leftmost() + self.reach, x[:, None])
+        self.flat.index_copy_(1, self.window.here, x[:, None])
 
     def read(self) -> Tensor:
         """The output (B,O) there, once its inputs are written."""
-        window = self.flat.index_select(1, self._leftmost() + self.taps).flatten(1)  # (B,taps*I)
-        upper = self.upper.index_select(0, self.place.column)[0]
-        return torch.addmm(upper, window, self.own_weight)
-
-    def _leftmost(self) -> Tensor:
-        """Where the kernel's own row begins, (1,)."""
-        return (self.place.row + self.reach) * self.width + self.place.column
+        reached = self.flat.index_select(1, self.window.own).flatten(1)  # (B,taps*I)
+        upper = self.upper.index_select(0, self.window.place.column)[0]
+        return torch.addmm(upper, reached, self.own_weight)
 
 
 class _CachedSelfAttention:

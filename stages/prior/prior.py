@@ -10,7 +10,7 @@ from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
 from stages.prior.drawing import gumbel_noise
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
-from stages.prior.sampler import Sampler
+from stages.prior.sampler import Sampler, convolving_in_float32
 from stages.vqvae import Codes
 from stages.weights import load_sizes, load_weights, save_weights
 
@@ -33,6 +33,7 @@ class Prior:
         return {self.top: Sampler(self.top), self.bottom: Sampler(self.bottom)}
 
     @torch.inference_mode()
+    @convolving_in_float32()
     def sample(
         self,
         captions: Captions,

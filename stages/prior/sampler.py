@@ -2,8 +2,11 @@
 
 The public loop runs the whole network for every position. Here what later positions read again is kept: by compiled
 code on a processor (`compiled/`), by torch elsewhere (`cached.py`). The codes are those of the full forward for the
-same noise, on a GPU as far as its convolutions round alike (TF32): `sample_by_full_forward` is kept as the yardstick.
+same noise: `sample_by_full_forward` is kept as the yardstick.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +16,17 @@ from stages.prior.cached import CachedForward, at, captured
 from stages.prior.compiled import CompiledSampler
 from stages.prior.drawing import UNKNOWN, draw, guide
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
+
+
+@contextmanager
+def convolving_in_float32() -> Iterator[None]:
+    """Inside, a GPU convolves in float32, as it multiplies matrices. By itself it rounds to TF32, and codes change."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 class Sampler:
@@ -48,6 +62,7 @@ class Sampler:
 
 
 @torch.inference_mode()
+@convolving_in_float32()
 def sample_by_cached_forward(
     network: PixelSNAIL,
     conditioning: Conditioning,
@@ -78,6 +93,7 @@ def sample_by_cached_forward(
 
 
 @torch.inference_mode()
+@convolving_in_float32()
 def sample_by_full_forward(
     network: PixelSNAIL,
     conditioning: Conditioning,
