@@ -19,6 +19,7 @@ from stages.prior.pixelsnail import Attention, Block, CausalConv2d, GatedResidua
 def in_public_style(network: PixelSNAIL) -> PixelSNAIL:
     """A copy of the same weights whose convolutions, residual blocks and attentions are those of the public code."""
     network = copy.deepcopy(network)
+    device = network.embedding.weight.device
     network.start = PublicConv(network.start)  # type: ignore[assignment]
     for block in network.blocks:
         assert isinstance(block, Block)
@@ -27,7 +28,7 @@ def in_public_style(network: PixelSNAIL) -> PixelSNAIL:
             block.self_attention = PublicAttention(block.self_attention)
         if block.text_attention is not None:
             block.text_attention = PublicAttention(block.text_attention)
-    return network
+    return network.to(device)
 
 
 class PublicConv(nn.Module):
@@ -99,7 +100,7 @@ class PublicAttention(Attention):
     def causal(self, x: Tensor) -> Tensor:
         """(B,N,C) -> (B,N,C)."""
         normed, n = self.norm(x), x.shape[1]
-        return self._attend(x, normed, normed, torch.tril(torch.ones(n, n, dtype=torch.bool)))
+        return self._attend(x, normed, normed, torch.tril(torch.ones(n, n, dtype=torch.bool, device=x.device)))
 
     def cross(self, x: Tensor, source: Tensor, mask: Tensor) -> Tensor:
         """(B,N,C) over (B,M,C), mask (B,M) bool -> (B,N,C)."""

@@ -8,9 +8,8 @@ each row is run and its time multiplied by the row's length. At 8x8 the loop is 
 """
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.public import in_public_style
-from benchmarks.timing import compare
+from benchmarks.timing import compare, median_seconds
 from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
 from stages.prior.drawing import draw, gumbel_noise
@@ -49,16 +48,17 @@ GROWTH = (8, 16, 32, 64)
 class Task:
     """A batch of grids to be drawn from an untrained network, which costs what a trained one does."""
 
-    def __init__(self, grid: Grid, batch: int) -> None:
+    def __init__(self, grid: Grid, batch: int, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.grid, self.batch = grid, batch
-        self.network = PixelSNAIL(_sizes(grid)).eval().requires_grad_(False)
+        self.grid, self.batch, self.device = grid, batch, torch.device(device)
+        self.network = PixelSNAIL(_sizes(grid)).eval().requires_grad_(False).to(self.device)
         self.sampler = Sampler(self.network)
         context = torch.randint(0, CODES, (batch, grid.context_side, grid.context_side)) if grid.context_side else None
         mask, codes = torch.ones(batch, TOKENS, dtype=torch.bool), torch.zeros(batch, 8, dtype=torch.int64)
         captions = Captions(torch.randn(batch, TOKENS, TEXT_WIDTH), mask, torch.randn(batch, TEXT_WIDTH), codes)
-        self.conditioning = self.network.condition(captions, context)
-        self.noise = gumbel_noise(list(range(batch)), grid.side**2, CODES)
+        context = None if context is None else context.to(self.device)
+        self.conditioning = self.network.condition(captions.to(self.device), context)
+        self.noise = gumbel_noise(list(range(batch)), grid.side**2, CODES).to(self.device)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -72,25 +72,25 @@ class Task:
 
     def sample(self) -> Tensor:
         """Ours: codes (B,H,W)."""
-        return self.sampler.sample(self.conditioning, self.noise, OPTIONS)
+        return self._finished(self.sampler.sample(self.conditioning, self.noise, OPTIONS))
 
     @torch.inference_mode()
     def loop(self, network: PixelSNAIL) -> Tensor:
         """The public loop: nothing cached but the conditioning; rows below the one being drawn are left out."""
         side = self.grid.side
-        codes = torch.zeros(self.batch, side, side, dtype=torch.int64)
+        codes = self._no_codes()
         for row in range(side):
             for column in range(side):
                 codes[:, row, column] = self._loop_position(network, codes, row, column)
-        return codes
+        return self._finished(codes)
 
     @torch.inference_mode()
     def loop_seconds(self, network: PixelSNAIL) -> float:
         """What that loop takes, by one position of each row."""
-        codes, seconds = torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64), 0.0
+        codes, seconds = self._no_codes(), 0.0
         for row in range(self.grid.side):
             started = time.perf_counter()
-            self._loop_position(network, codes, row, 0)
+            self._finished(self._loop_position(network, codes, row, 0))
             seconds += (time.perf_counter() - started) * self.grid.side
         return seconds
 
@@ -104,9 +104,16 @@ class Task:
     @torch.inference_mode()
     def forward(self, network: PixelSNAIL) -> Tensor:
         """One teacher-forced forward of the batch, (B,K,H,W): no sampler of this network can do with much less."""
-        codes = torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64)
-        logits: Tensor = network(codes, self.conditioning)
-        return logits
+        return self._finished(network(self._no_codes(), self.conditioning))
+
+    def _no_codes(self) -> Tensor:
+        return torch.zeros(self.batch, self.grid.side, self.grid.side, dtype=torch.int64, device=self.device)
+
+    def _finished(self, made: Tensor) -> Tensor:
+        """What a GPU still had to do, done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return made
 
 
 def cases() -> Iterator[dict[str, Any]]:
@@ -137,7 +144,7 @@ def _against_loop(tasks: list[Task]) -> Iterator[dict[str, Any]]:
         if len(tasks) == 1 and tasks[0].grid.side == 8:
             yield compare(settings, tasks[0].sample, partial(tasks[0].loop, networks[0]), repeats=3)
             continue
-        ours = _seconds(lambda: [task.sample() for task in tasks], repeats=3)
+        ours = median_seconds(lambda: [task.sample() for task in tasks], repeats=3)
         reference = sum(task.loop_seconds(network) for task, network in zip(tasks, networks, strict=True))
         case = {"settings": settings, "ours_s": ours, "reference_s": reference, "ratio": reference / ours, "repeats": 3}
         yield case | {"ours_ms_per_picture": 1e3 * ours / tasks[0].batch}
@@ -146,24 +153,13 @@ def _against_loop(tasks: list[Task]) -> Iterator[dict[str, Any]]:
 def _growth(batch: int) -> Iterator[dict[str, Any]]:
     """Seconds at each side against those at half the side; the exponent of the side with which they grow."""
     seconds = {
-        side: _seconds(Task(Grid(side, 0, True), batch).sample, repeats=1 if side > 32 else 3) for side in GROWTH
+        side: median_seconds(Task(Grid(side, 0, True), batch).sample, repeats=1 if side > 32 else 3) for side in GROWTH
     }
     for half, side in pairwise(GROWTH):
         settings = {"side": side, "self_attention": True, "batch": batch, "against": "half the side"}
         ratio = seconds[half] / seconds[side]
         case = {"settings": settings, "ours_s": seconds[side], "reference_s": seconds[half], "ratio": ratio}
         yield case | {"exponent": -math.log2(ratio)}
-
-
-def _seconds(function: Callable[[], Any], repeats: int) -> float:
-    """Median of so many runs after one."""
-    function()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 def _sizes(grid: Grid) -> PixelSNAILSizes:

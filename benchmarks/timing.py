@@ -25,3 +25,14 @@ def compare(
         "ratio": reference_s / ours_s,
         "repeats": repeats,
     }
+
+
+def median_seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Median of so many runs after one."""
+    function()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)

@@ -1,0 +1,151 @@
+"""What a step of training takes with the networks and batches of `configs/paper.yaml`, on this machine's device.
+
+Batches are random, of the shapes that 256 pixels make. The levels of the prior are also trained by a plain loop over
+the same network in the public style, in float32 and in bfloat16; the others have no reference.
+"""
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities import move_data_to_device
+from torch import nn
+
+from benchmarks.public import in_public_style
+from benchmarks.vqvae import PAPER
+from stages.__main__ import parse_config
+from stages.config import RunConfig
+from stages.config.diffusion import DiffusionConfig
+from stages.config.precision import Precision
+from stages.config.prior import LevelConfig
+from stages.config.vqvae import VqvaeConfig
+from stages.diffusion.module import DiffusionModule, NoisingBatch
+from stages.diffusion.network import build_unet
+from stages.prior.captions import Captions
+from stages.prior.module import CodeBatch, PriorModule
+from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
+from stages.training import Batches, fit, multiplying_in
+from stages.vqvae.module import PictureBatch, VQVAEModule
+from stages.vqvae.network import VQVAE
+from stages.vqvae.stage import sizes_of
+
+STEPS = (10, 40)
+"""Of two fits, after one to warm up. The second's extra time is that of its extra steps, without a fit's start."""
+TEXT_WIDTH, EMBEDDING_WIDTH, TOKENS = 768, 256, 20
+LATENT_CHANNELS = 16
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """Seconds of a step: each level of the prior in both precisions, the VQ-VAE, the baseline."""
+    config = parse_config("prior", ["--config", str(PAPER)])
+    for level in ("top", "bottom"):
+        module, batch = _prior(config, level)
+        for precision in PRECISIONS:
+            ours, reference = fit_step_seconds(module, batch, precision), loop_step_seconds(module, batch, precision)
+            yield _case(f"prior {level}", len(batch.codes), precision, ours, reference)
+    for name, (network, pictures, section) in {"vqvae": _vqvae(config), "diffusion": _diffusion(config)}.items():
+        seconds = fit_step_seconds(network, pictures, section.precision)
+        yield _case(name, section.batch_size, section.precision, seconds, None)
+
+
+def fit_step_seconds(module: pl.LightningModule, batch: Any, precision: Precision) -> float:
+    """As the stages train."""
+
+    def run(steps: int) -> None:
+        batches = Batches(lambda rows: batch, 1, 1, seed=0)
+        with tempfile.TemporaryDirectory() as scratch:
+            fit(
+                module,
+                batches,
+                None,
+                max_steps=steps,
+                val_every=steps,
+                scratch=Path(scratch),
+                desc="steps",
+                precision=precision,
+            )
+
+    return _extra_seconds(run)
+
+
+def loop_step_seconds(module: PriorModule, batch: CodeBatch, precision: Precision) -> float:
+    """By a plain loop over the same network in the public style, with Adam weight by weight."""
+    public = PriorModule(in_public_style(module.network), module.level, module.config).to(DEVICE).train()
+    there = move_data_to_device(batch, DEVICE)
+    optimizer = torch.optim.Adam(public.parameters(), lr=module.level.lr, foreach=False)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with multiplying_in(precision, DEVICE):
+                loss = public._step(there)
+            loss.backward()
+            nn.utils.clip_grad_norm_(public.parameters(), 1.0, foreach=False)
+            optimizer.step()
+            loss.item()
+
+    return _extra_seconds(run)
+
+
+def _extra_seconds(run: Callable[[int], None]) -> float:
+    taken = []
+    for steps in (STEPS[0], *STEPS):  # the first warms up
+        started = time.perf_counter()
+        run(steps)
+        taken.append(time.perf_counter() - started)
+    return (taken[2] - taken[1]) / (STEPS[1] - STEPS[0])
+
+
+def _prior(config: RunConfig, name: str) -> tuple[PriorModule, CodeBatch]:
+    torch.manual_seed(0)
+    level: LevelConfig = getattr(config.prior, name)
+    top, bottom = config.data.image_size // 8, config.data.image_size // 4
+    side, context_side = (top, 0) if name == "top" else (bottom, top)
+    text_codes, codes = config.vqvae.text_codes, config.vqvae.codebook_size
+    shared = {field.name for field in dataclasses.fields(PixelSNAILSizes)} & set(dataclasses.asdict(level))
+    sizes = PixelSNAILSizes(
+        side=side,
+        codebook_size=codes,
+        text=config.prior.text,
+        text_width=text_codes if config.prior.text == "codes" else TEXT_WIDTH,
+        context_side=context_side,
+        **{field: getattr(level, field) for field in shared},
+    )
+    b = level.batch_size
+    mask, text = torch.ones(b, TOKENS, dtype=torch.bool), torch.randint(0, codes, (b, text_codes))
+    captions = Captions(torch.randn(b, TOKENS, TEXT_WIDTH), mask, torch.randn(b, TEXT_WIDTH), text)
+    context = torch.randint(0, codes, (b, context_side, context_side)) if context_side else None
+    batch = CodeBatch(torch.randint(0, codes, (b, side, side)), context, captions)
+    return PriorModule(PixelSNAIL(sizes), level, config.prior), batch
+
+
+def _vqvae(config: RunConfig) -> tuple[pl.LightningModule, Any, VqvaeConfig | DiffusionConfig]:
+    torch.manual_seed(0)
+    section, side = config.vqvae, config.data.image_size
+    module = VQVAEModule(VQVAE(sizes_of(section, side, EMBEDDING_WIDTH)), section)
+    embeddings = F.normalize(torch.randn(2, section.batch_size, EMBEDDING_WIDTH), dim=-1)
+    return module, PictureBatch(torch.rand(section.batch_size, 3, side, side) * 2 - 1, *embeddings), section
+
+
+def _diffusion(config: RunConfig) -> tuple[pl.LightningModule, Any, VqvaeConfig | DiffusionConfig]:
+    torch.manual_seed(0)
+    section, side = config.diffusion, config.data.image_size // 4
+    module = DiffusionModule(build_unet(section, LATENT_CHANNELS, side, TEXT_WIDTH), section)
+    b = section.batch_size
+    noised = torch.randn(b, LATENT_CHANNELS, side, side)
+    mask = torch.ones(b, TOKENS, dtype=torch.bool)
+    return module, NoisingBatch(noised, torch.randn(b, TOKENS, TEXT_WIDTH), mask), section
+
+
+def _case(name: str, batch: int, precision: str, ours: float, reference: float | None) -> dict[str, Any]:
+    where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu"
+    case = {"settings": {"network": name, "batch": batch, "precision": precision, "device": where}, "ours_s": ours}
+    return case if reference is None else case | {"reference_s": reference, "ratio": reference / ours}
