@@ -20,6 +20,7 @@ from torch import nn
 from benchmarks.public import in_public_style
 from benchmarks.vqvae import PAPER
 from stages.__main__ import parse_config
+from stages.blip.words import SHARES
 from stages.config import RunConfig
 from stages.config.diffusion import DiffusionConfig
 from stages.config.precision import Precision
@@ -37,7 +38,7 @@ from stages.vqvae.stage import sizes_of
 
 STEPS = (10, 40)
 """Of two fits, after one to warm up. The second's extra time is that of its extra steps, without a fit's start."""
-TEXT_WIDTH, EMBEDDING_WIDTH, TOKENS = 768, 256, 20
+TEXT_WIDTH, EMBEDDING_WIDTH, TOKENS = SHARES * 768, 256, 20
 LATENT_CHANNELS = 16
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -165,7 +165,8 @@ def _encoder(folder: Path) -> "Encoder":
     network = VQVAE(VQVAESizes(image_size=64, embedding_width=width, **shared)).eval()
     images = rng.integers(0, 256, (PICTURES, 64, 64, 3), dtype=np.uint8)
     pooled = rng.standard_normal((PICTURES, width), dtype=np.float32)
-    features = Features(np.empty(0), np.empty(0), pooled, pooled)
+    nothing = np.empty(0)
+    features = Features(nothing, nothing, nothing, nothing, pooled, pooled)
     caption = "a caption of about the usual length, with a few words"
     records = [Record(n, n, caption, f"{n}.png", "train", str(n), None) for n in range(PICTURES)]
     return Encoder(network, PreparedSet(folder, images, records, 64, None), features, CodesConfig(), 0)

@@ -13,6 +13,7 @@ from transformers import BertTokenizerFast
 from stages.blip.network import BlipNetwork
 from stages.blip.pretrained import load_network
 from stages.blip.tokenizer import decode_captions, encode_captions
+from stages.blip.words import beside_words
 from stages.errors import StageError
 
 DESCRIPTION = "blip.json"
@@ -22,7 +23,7 @@ _log = logging.getLogger("stages.blip")
 class TextFeatures(NamedTuple):
     """What the text encoder makes of captions, the picture unseen."""
 
-    tokens: Tensor  # (B,L,E), 0 where masked
+    tokens: Tensor  # (B,L,4E), 0 where masked: `beside_words`
     mask: Tensor  # (B,L) bool, True = token
     pooled: Tensor  # (B,P) unit norm
 
@@ -56,7 +57,8 @@ class Blip:
         """Text tokens, mask and pooled embeddings of B captions; L is the length of the longest of them."""
         input_ids, attention_mask = self._tokens(captions)
         encoded = self.network.encode_text(input_ids, attention_mask)
-        return TextFeatures(encoded.tokens * attention_mask[..., None], attention_mask.bool(), encoded.pooled)
+        mask = attention_mask.bool()
+        return TextFeatures(beside_words(encoded.tokens, self.network.words[input_ids], mask), mask, encoded.pooled)
 
     @torch.no_grad()
     def embed_text(self, captions: Sequence[str]) -> Tensor:

@@ -13,11 +13,12 @@ from tqdm import tqdm
 
 from stages.blip.blip import Blip
 from stages.blip.tokenizer import encode_captions
+from stages.blip.words import SHARES, beside_words
 from stages.data import PreparedSet, to_tensor
 from stages.errors import StageError
 
 _DESCRIPTION = "features.json"
-_ARRAYS = ("text_tokens", "text_mask", "text_pooled", "image_pooled")
+_ARRAYS = ("text_tokens", "text_ids", "words", "text_mask", "text_pooled", "image_pooled")
 BATCH = 64
 
 
@@ -26,7 +27,12 @@ class Features:
     """BLIP's features of a prepared set, memory-mapped, read only."""
 
     text_tokens: np.ndarray
-    """(R,L,E) float16 by record row, 0 where masked; L is the length of the set's longest caption."""
+    """(R,L,E) float16 by record row, 0 where masked, what the encoder makes of each token; L is the length of the set's
+    longest caption."""
+    text_ids: np.ndarray
+    """(R,L) int32 token ids, rows of `words`."""
+    words: np.ndarray
+    """(V,E) float16, what each word is by itself."""
     text_mask: np.ndarray
     """(R,L) bool, True = token."""
     text_pooled: np.ndarray
@@ -34,11 +40,19 @@ class Features:
     image_pooled: np.ndarray
     """(N,P) float32 by picture row, unit norm."""
 
+    @property
+    def token_width(self) -> int:
+        """Width of the tokens that `text` returns, 4E."""
+        return SHARES * int(self.words.shape[1])
+
     def text(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens (B,L,E) float32 and mask (B,L) bool of these record rows, cut to the longest caption among them."""
+        """Tokens (B,L,4E) float32 and mask (B,L) bool of these record rows, cut to the longest caption among them."""
         mask = torch.from_numpy(np.asarray(self.text_mask[rows]))
         length = max(1, int(mask.sum(dim=1).max()))
-        return torch.from_numpy(np.asarray(self.text_tokens[rows, :length])).float(), mask[:, :length]
+        mask = mask[:, :length]
+        tokens = torch.from_numpy(np.asarray(self.text_tokens[rows, :length])).float()
+        words = torch.from_numpy(np.asarray(self.words[self.text_ids[rows, :length]])).float()
+        return beside_words(tokens, words, mask), mask
 
 
 def extract_features(blip: Blip, dataset: PreparedSet, directory: Path, weights_sha256: str) -> int:
@@ -52,9 +66,12 @@ def extract_features(blip: Blip, dataset: PreparedSet, directory: Path, weights_
     encoded = encode_captions(blip.tokenizer, captions, blip.max_tokens)
     rows, length = encoded.input_ids.shape
     tokens = _new(directory, "text_tokens", (rows, length, blip.text_width), np.float16)
+    ids = _new(directory, "text_ids", (rows, length), np.int32)
     mask = _new(directory, "text_mask", (rows, length), np.bool_)
     pooled = _new(directory, "text_pooled", (rows, blip.embedding_width), np.float32)
+    ids[:] = encoded.input_ids.numpy()
     mask[:] = encoded.attention_mask.bool().numpy()
+    np.save(directory / "words.npy", blip.network.words.detach().half().cpu().numpy())
     lengths = mask.sum(1)
     with torch.no_grad():
         for batch in _batches(np.argsort(lengths, kind="stable"), "blip text features", blip.device.type):
@@ -100,6 +117,11 @@ def load_features(directory: Path) -> Features:
     made_with = json.loads((folder / _DESCRIPTION).read_text())["weights_sha256"]
     if made_with != weights_digest(Path(directory)):
         raise StageError(f"{folder} was made with other weights than those beside it; remove it and run: make blip")
+    for name in _ARRAYS:
+        if not (folder / f"{name}.npy").is_file():
+            raise StageError(
+                f"{folder / name}.npy is missing, as before this version; remove {directory}; run: make blip"
+            )
     return Features(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS})
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertTokenizerFast, BlipForConditionalGeneration, BlipForImageTextRetrieval
 
+from stages.blip.words import words_of
 from stages.config.blip import BlipConfig
 from stages.errors import StageError
 
@@ -54,8 +55,13 @@ class BlipNetwork(nn.Module):
 
     @property
     def text_width(self) -> int:
-        """E, the width of the text tokens."""
+        """E, the width of the text encoder."""
         return int(self.retrieval.config.text_config.hidden_size)
+
+    @property
+    def words(self) -> Tensor:
+        """(V,E) what each word is by itself: `words_of` the encoder's embeddings."""
+        return words_of(self.retrieval.text_encoder.embeddings.word_embeddings.weight)
 
     @property
     def embedding_width(self) -> int:

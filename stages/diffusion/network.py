@@ -14,7 +14,11 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def build_unet(config: DiffusionConfig, channels: int, side: int, text_width: int) -> UNet2DConditionModel:
-    """U-Net over x_t (B,channels,side,side), with cross-attention to text tokens (B,L,text_width)."""
+    """U-Net over x_t (B,channels,side,side), with cross-attention to text tokens (B,L,text_width).
+
+    Tokens are projected once, to the width of the first level: many times as wide as these networks, they would take
+    more weights in each attention than all the rest of it.
+    """
     attends = [side >> level <= config.attention_side for level in range(len(config.channels))]
     return UNet2DConditionModel(
         sample_size=side,
@@ -24,7 +28,9 @@ def build_unet(config: DiffusionConfig, channels: int, side: int, text_width: in
         up_block_types=tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
         block_out_channels=tuple(config.channels),
         layers_per_block=config.layers_per_block,
-        cross_attention_dim=text_width,
+        encoder_hid_dim=text_width,
+        encoder_hid_dim_type="text_proj",
+        cross_attention_dim=config.channels[0],
         attention_head_dim=config.heads,  # the library's name for their number
         norm_num_groups=16,
     )

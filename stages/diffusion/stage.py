@@ -45,7 +45,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     features = load_features(workspace.require("blip"))
     collect = {"latent": collect_latents, "pixel": collect_pixels}[section.space]
     material = collect(workspace, features)
-    unet = build_unet(section, material.space.channels, material.space.side, features.text_tokens.shape[-1])
+    unet = build_unet(section, material.space.channels, material.space.side, features.token_width)
     spare_slow_kernels(unet)
     module = DiffusionModule(unet, section)
     fit(

@@ -103,7 +103,7 @@ def _level(name: str, config: PriorConfig) -> LevelConfig:
 def _sizes(name: str, config: PriorConfig, store: CodeStore, features: Features) -> PixelSNAILSizes:
     level = _level(name, config)
     text_widths = {
-        "tokens": features.text_tokens.shape[-1],
+        "tokens": features.token_width,
         "pooled": features.text_pooled.shape[-1],
         "codes": store.schema.text_codes,
     }

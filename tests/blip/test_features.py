@@ -27,6 +27,9 @@ def test_shapes_types_and_padding(published: tuple[Path, int], dataset: Prepared
     assert features.text_pooled.shape == (41, 16) and features.text_pooled.dtype == np.float32
     assert features.image_pooled.shape == (40, 16) and features.image_pooled.dtype == np.float32
     assert not features.text_tokens[~features.text_mask].any()
+    assert features.text_ids.shape == features.text_mask.shape and features.text_ids.dtype == np.int32
+    assert features.words.shape == (len(blip.tokenizer), 32) and features.words.dtype == np.float16
+    assert features.token_width == 128
     assert isinstance(features.text_tokens, np.memmap)
     np.testing.assert_allclose(np.linalg.norm(features.text_pooled, axis=1), 1, rtol=1e-5)
 
@@ -36,7 +39,7 @@ def test_computed_again_they_are_equal_to_the_bit(
 ) -> None:
     extract_features(blip, dataset, tmp_path / "again" / "features", "same")
     first = load_features(published[0])
-    for name in ("text_tokens", "text_mask", "text_pooled", "image_pooled"):
+    for name in ("text_tokens", "text_ids", "words", "text_mask", "text_pooled", "image_pooled"):
         again = np.load(tmp_path / "again" / "features" / f"{name}.npy")
         assert np.array_equal(getattr(first, name), again), name
 
@@ -45,10 +48,10 @@ def test_they_are_what_the_encoders_say(published: tuple[Path, int], blip: Blip,
     features = load_features(published[0])
     rows = [40, 3, 17]
     text = blip.encode_text([dataset.records[row].caption for row in rows])
-    length = text.tokens.shape[1]
-    tokens = torch.from_numpy(features.text_tokens[rows][:, :length].astype(np.float32))
+    tokens, mask = features.text(np.array(rows))
+    assert tokens.shape == text.tokens.shape == (3, int(text.mask.sum(1).max()), 128)
     torch.testing.assert_close(tokens, text.tokens, atol=2e-3, rtol=1e-3)
-    assert np.array_equal(features.text_mask[rows][:, :length], text.mask.numpy())
+    assert torch.equal(mask, text.mask)
     torch.testing.assert_close(torch.from_numpy(features.text_pooled[rows]), text.pooled)
     torch.testing.assert_close(
         torch.from_numpy(features.image_pooled[rows[1:]]), blip.encode_images(to_tensor(dataset.images[rows[1:]]))
@@ -81,3 +84,10 @@ def test_the_description_names_the_weights(published: tuple[Path, int]) -> None:
     description = json.loads((directory / "features" / "features.json").read_text())
     assert description == {"weights_sha256": weights_digest(directory), "records": 41, "images": 40}
     assert truncated == 0
+
+
+def test_features_without_words_are_told_apart_and_refused(published: tuple[Path, int]) -> None:
+    directory, _ = published
+    (directory / "features" / "words.npy").unlink()
+    with pytest.raises(StageError, match=r"words\.npy is missing, as before this version; remove .*; run: make blip"):
+        load_features(directory)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stages.__main__ import parse_config
+from stages.blip.words import SHARES
 from stages.config import RunConfig
 from stages.config.prior import LevelConfig
 from stages.diffusion.network import build_unet
@@ -19,7 +20,7 @@ RUNS = ("demo", "scenes", "folder", "musti", "paper")
 
 
 def text_width(config: RunConfig) -> int:
-    return PRETRAINED_BLIP_WIDTH if config.blip.pretrained else config.blip.text_width
+    return SHARES * (PRETRAINED_BLIP_WIDTH if config.blip.pretrained else config.blip.text_width)
 
 
 def prior_parameters(config: RunConfig) -> int:

@@ -41,7 +41,9 @@ def pairs_of(count: int, side: int) -> Pairs:
     pooled = rng.standard_normal((count, 8)).astype(np.float32)
     pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
     nothing = np.zeros((count, 1))
-    return Pairs(dataset, Features(nothing, nothing, pooled, pooled[::-1].copy()), dataset.split("test"))
+    return Pairs(
+        dataset, Features(nothing, nothing, nothing, nothing, pooled, pooled[::-1].copy()), dataset.split("test")
+    )
 
 
 def test_batches_are_of_as_many_pixels_whatever_the_pictures_side() -> None:
