@@ -27,24 +27,18 @@ NEED_A_GPU = ("gpu", "paper")
 def main(names: list[str]) -> int:
     """Runs the named measurements, or all that this machine can; 2 for one that is unknown or that it cannot."""
     try:
-        for name in names or _possible():
-            measure(name)
+        for name in names:
+            _check(name)
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    for name in names or _possible():
+        measure(name)
     return 0
 
 
 def measure(name: str) -> None:
-    """Runs it, prints a line for each case, and keeps the results.
-
-    Raises:
-        StageError: there is no such measurement, or no GPU where it needs one.
-    """
-    if name not in MEASUREMENTS:
-        raise StageError(f"there is no measurement '{name}'; there are: {' '.join(MEASUREMENTS)}")
-    if name in NEED_A_GPU and not torch.cuda.is_available():
-        raise StageError(f"{name} is measured on a GPU, and torch finds none here")
+    """Runs it, prints a line for each case, and keeps the results."""
     done = []
     for case in MEASUREMENTS[name]():
         done.append(case)
@@ -52,6 +46,13 @@ def measure(name: str) -> None:
         for who, values in case.get("mib", {}).items():
             print(f"  {who}: {values['anonymous']:.0f} MiB anonymous, {values['resident']:.0f} MiB resident")
     keep_results(name, done)
+
+
+def _check(name: str) -> None:
+    if name not in MEASUREMENTS:
+        raise StageError(f"there is no measurement '{name}'; there are: {' '.join(MEASUREMENTS)}")
+    if name in NEED_A_GPU and not torch.cuda.is_available():
+        raise StageError(f"{name} is measured on a GPU, and torch finds none here")
 
 
 def _possible() -> list[str]:

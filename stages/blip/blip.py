@@ -21,7 +21,7 @@ _log = logging.getLogger("stages.blip")
 
 
 class TextFeatures(NamedTuple):
-    """What the text encoder makes of captions, the picture unseen."""
+    """What the text encoder makes of captions, the picture unseen, and their words beside it."""
 
     tokens: Tensor  # (B,L,4E), 0 where masked: `beside_words`
     mask: Tensor  # (B,L) bool, True = token
@@ -58,7 +58,7 @@ class Blip:
         input_ids, attention_mask = self._tokens(captions)
         encoded = self.network.encode_text(input_ids, attention_mask)
         mask = attention_mask.bool()
-        return TextFeatures(beside_words(encoded.tokens, self.network.words[input_ids], mask), mask, encoded.pooled)
+        return TextFeatures(beside_words(encoded.tokens, self.network.words(input_ids), mask), mask, encoded.pooled)
 
     @torch.no_grad()
     def embed_text(self, captions: Sequence[str]) -> Tensor:

@@ -71,7 +71,7 @@ def extract_features(blip: Blip, dataset: PreparedSet, directory: Path, weights_
     pooled = _new(directory, "text_pooled", (rows, blip.embedding_width), np.float32)
     ids[:] = encoded.input_ids.numpy()
     mask[:] = encoded.attention_mask.bool().numpy()
-    np.save(directory / "words.npy", blip.network.words.detach().half().cpu().numpy())
+    np.save(directory / "words.npy", blip.network.words().detach().half().cpu().numpy())
     lengths = mask.sum(1)
     with torch.no_grad():
         for batch in _batches(np.argsort(lengths, kind="stable"), "blip text features", blip.device.type):
@@ -117,11 +117,6 @@ def load_features(directory: Path) -> Features:
     made_with = json.loads((folder / _DESCRIPTION).read_text())["weights_sha256"]
     if made_with != weights_digest(Path(directory)):
         raise StageError(f"{folder} was made with other weights than those beside it; remove it and run: make blip")
-    for name in _ARRAYS:
-        if not (folder / f"{name}.npy").is_file():
-            raise StageError(
-                f"{folder / name}.npy is missing, as before this version; remove {directory}; run: make blip"
-            )
     return Features(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS})
 
 

@@ -59,11 +59,6 @@ class BlipNetwork(nn.Module):
         return int(self.retrieval.config.text_config.hidden_size)
 
     @property
-    def words(self) -> Tensor:
-        """(V,E) what each word is by itself: `words_of` the encoder's embeddings."""
-        return words_of(self.retrieval.text_encoder.embeddings.word_embeddings.weight)
-
-    @property
     def embedding_width(self) -> int:
         """P, the width of the pooled embeddings."""
         return int(self.retrieval.config.image_text_hidden_size)
@@ -87,6 +82,11 @@ class BlipNetwork(nn.Module):
         seen = encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
         tokens = torch.stack(seen.hidden_states).mean(dim=0)
         return Encoded(tokens, _pool_text(self.retrieval, seen.last_hidden_state))
+
+    def words(self, input_ids: Tensor | None = None) -> Tensor:
+        """(B,L,E) what the words of captions (B,L) are by themselves, `words_of` their embeddings; None: all, (V,E)."""
+        embeddings = self.retrieval.text_encoder.embeddings.word_embeddings.weight
+        return words_of(embeddings if input_ids is None else embeddings[input_ids])
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled text embeddings (B,P) alone, for less memory than `encode_text`."""

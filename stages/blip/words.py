@@ -2,7 +2,8 @@
 
 The encoder has read whole captions, and of a pair of words that training never shows it makes the pair that it knows:
 "a blue candle beside a red book" becomes a red candle and a blue book. What stands next to a word says which colour is
-its own, in any company. A reader that is given both has what it needs for either.
+its own, in any company. A reader that is given both has what it needs for either. A word is what the tokenizer makes
+one token of, a piece of a rare one, and so are the signs for a caption's start and end.
 """
 
 import torch
@@ -14,7 +15,7 @@ SHARES = 4
 
 
 def words_of(embeddings: Tensor) -> Tensor:
-    """Word embeddings (V,E) by token id, each of mean 0 and deviation 1, as strong as the encoder's tokens."""
+    """Word embeddings (...,E), each of mean 0 and deviation 1: nearly as strong as what the encoder makes of tokens."""
     return F.layer_norm(embeddings, embeddings.shape[-1:])
 
 

@@ -1,7 +1,10 @@
 """The `blip` section of a run's config."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+FEATURES_FORMAT = "blip-vq-snail features 2"
+"""2: a token's features lie beside the words around it. Of another format, they are made again."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class BlipConfig:
     vision_heads: int = 4
     """Attention heads of the picture encoder."""
     text_width: int = 96
-    """Width E of the text towers, and of the text token features that later stages read."""
+    """Width E of the text towers; the token features that later stages read are 4E wide (`stages.blip.words`)."""
     text_layers: int = 3
     """Layers of each text tower."""
     text_heads: int = 4
@@ -89,6 +92,10 @@ class BlipConfig:
     """Steps between validations; the weights of the best (mean of R@1, R@5, R@10) are kept."""
     patience: int = 0
     """Validations in a row without a new best after which training ends; 0: never."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the weights and the features."""
+        return asdict(self) | {"format": FEATURES_FORMAT}
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

@@ -66,9 +66,9 @@ class PriorConfig:
     )
     """The network over the bottom level's codes, given the top level's."""
     text: TextForm = "tokens"
-    """What is read of a caption: `tokens`, BLIP's token features, by cross-attention; `codes`, its text codes from the
-    VQ-VAE alone, embedded anew, by cross-attention; `pooled`, BLIP's pooled embedding, which gates every residual
-    block (arXiv:1606.05328)."""
+    """What is read of a caption: `tokens`, BLIP's token features, each beside the words around it, by cross-attention;
+    `codes`, its text codes from the VQ-VAE alone, embedded anew, by cross-attention; `pooled`, BLIP's pooled embedding,
+    which gates every residual block (arXiv:1606.05328)."""
     caption_dropout: float = 0.1
     """Share of training captions replaced by none, for classifier-free guidance (arXiv:2207.12598)."""
     weight_decay: float = 0.01

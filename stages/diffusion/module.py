@@ -19,7 +19,7 @@ class NoisingBatch(NamedTuple):
     x_0: Tensor
     """(B,C,h,w), of deviation about 1."""
     text: Tensor
-    """(B,L,E) BLIP token features."""
+    """(B,L,4E) BLIP token features, each beside the words around it."""
     text_mask: Tensor
     """(B,L) bool."""
 

@@ -90,8 +90,8 @@ def collect_pixels(workspace: Workspace, features: Features) -> Material:
 def save(module: DiffusionModule, space: Space, output: Output) -> None:
     """Writes a `diffusers` pipeline directory, and `space.json`.
 
-    The pipeline has no text encoder and no decoder of its own: it takes BLIP's token features as `prompt_embeds`, and
-    its latents are this run's (in pixel space: the picture).
+    The pipeline has no text encoder and no decoder of its own: it takes BLIP's token features as `prompt_embeds`
+    (`load_blip(...).encode_text(...).tokens`), and its latents are this run's (in pixel space: the picture).
     """
     from diffusers import StableDiffusionPipeline
 

@@ -10,7 +10,7 @@ class Captions(NamedTuple):
     """B captions, some of which may be none; the forms are named as in `prior.text`."""
 
     tokens: Tensor
-    """(B,L,E) BLIP token features, each beside the words around it (`stages.blip.words`)."""
+    """(B,L,4E) BLIP token features, each beside the words around it (`stages.blip.words`)."""
     mask: Tensor
     """(B,L) bool, True where there is a token; a row of all False is no caption, whichever form is read."""
     pooled: Tensor

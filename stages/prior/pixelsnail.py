@@ -36,7 +36,7 @@ class PixelSNAILSizes:
     side: int
     codebook_size: int
     text_width: int
-    """Last axis of the captions' form that is read: E of tokens, P of the pooled embedding, n of codes."""
+    """Last axis of the captions' form that is read: 4E of tokens, P of the pooled embedding, n of codes."""
     channels: int
     kernel: int
     blocks: int
@@ -232,7 +232,7 @@ class ContextNetwork(nn.Module):
 
 
 class TokenReader(nn.Module):
-    """BLIP's token features (B,L,E) -> (B,L,C), and where there are tokens (B,L) bool."""
+    """BLIP's token features (B,L,4E) -> (B,L,C), and where there are tokens (B,L) bool."""
 
     def __init__(self, sizes: PixelSNAILSizes) -> None:
         super().__init__()

@@ -84,10 +84,3 @@ def test_the_description_names_the_weights(published: tuple[Path, int]) -> None:
     description = json.loads((directory / "features" / "features.json").read_text())
     assert description == {"weights_sha256": weights_digest(directory), "records": 41, "images": 40}
     assert truncated == 0
-
-
-def test_features_without_words_are_told_apart_and_refused(published: tuple[Path, int]) -> None:
-    directory, _ = published
-    (directory / "features" / "words.npy").unlink()
-    with pytest.raises(StageError, match=r"words\.npy is missing, as before this version; remove .*; run: make blip"):
-        load_features(directory)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stages.__main__ import parse_config
 from stages.blip import load_blip, load_features
 from stages.blip.features import weights_digest
 from stages.blip.stage import run
 from stages.config import RunConfig
-from stages.config.blip import BlipConfig
+from stages.config.blip import FEATURES_FORMAT, BlipConfig
 from stages.data import PreparedSet, load_dataset, to_tensor
 from stages.data.prepared import PreparedWriter
 from stages.errors import StageError
@@ -165,3 +167,16 @@ def test_a_missing_checkpoint_leaves_nothing_behind(workspace: Workspace, tmp_pa
     with pytest.raises(StageError, match="make weights"):
         run(config, Workspace(config))
     assert not (tmp_path / "checkpoints" / "tiny" / "blip").exists()
+
+
+def test_features_of_an_earlier_version_are_made_again(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.parent / "checkpoints", tmp_path, dirs_exist_ok=True)
+    workspace = Workspace(parse_config("blip", ["--config", str(tiny_run), "--checkpoints", str(tmp_path)]))
+    assert workspace.why_stale("blip") is None
+    path = workspace.directory("blip") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest["config"].pop("format") == FEATURES_FORMAT
+    path.write_text(json.dumps(manifest))
+    assert f"blip.format: None there, '{FEATURES_FORMAT}' asked for" in str(workspace.why_stale("blip"))
+    with pytest.raises(StageError, match=r"asked for.*; run: make blip"):
+        workspace.require("blip")

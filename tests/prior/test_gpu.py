@@ -12,14 +12,16 @@ from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import Sampler, convolving_in_float32, sample_by_full_forward
 from tests.prior.networks import CASES, Case, K, build, condition, random_codes
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here"),
+]
 
 
 def there(conditioning: Conditioning) -> Conditioning:
     return Conditioning(*(None if form is None else form.cuda() for form in conditioning))
 
 
-@needs_gpu
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(
     "options",
@@ -43,7 +45,6 @@ def test_codes_equal_the_full_forwards(case: Case, options: SamplingOptions) -> 
         assert torch.equal(sampler.sample(conditioning, noise, options, given), full)
 
 
-@needs_gpu
 @pytest.mark.parametrize("case", CASES)
 @convolving_in_float32()
 def test_logits_of_captured_steps_equal_the_full_forwards(case: Case) -> None:
@@ -70,7 +71,6 @@ def test_logits_of_captured_steps_equal_the_full_forwards(case: Case) -> None:
                 torch.testing.assert_close(logits, full[:, row, column], atol=1e-4, rtol=0)
 
 
-@needs_gpu
 @pytest.mark.parametrize(("side", "context_side", "channels", "batch"), [(32, 0, 64, 32), (32, 16, 256, 8)])
 def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     side: int, context_side: int, channels: int, batch: int
@@ -94,7 +94,6 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     assert other.sum() <= 1 and apart.max() < 1e-4  # level within the rounding of float32, at most one of many thousand
 
 
-@needs_gpu
 def test_a_picture_is_the_same_whatever_the_batch() -> None:
     case = Case(6, 3, True, 5, 1)
     network, noise = build(case), gumbel_noise(list(range(7)), 36, K).cuda()
