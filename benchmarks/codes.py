@@ -81,7 +81,6 @@ def full_forward(network: PixelSNAIL, conditioning: Conditioning, codes: Tensor,
 
 
 @torch.inference_mode()
-@convolving_in_float32()
 def _draw(
     prior: Prior,
     network: PixelSNAIL,

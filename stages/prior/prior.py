@@ -33,7 +33,6 @@ class Prior:
         return {self.top: Sampler(self.top), self.bottom: Sampler(self.bottom)}
 
     @torch.inference_mode()
-    @convolving_in_float32()
     def sample(
         self,
         captions: Captions,
@@ -82,6 +81,7 @@ class Prior:
         return self.samplers[network].sample(conditioning, noise, options, known).cpu()
 
 
+@convolving_in_float32()
 def condition_rows(
     network: PixelSNAIL, captions: Captions, context: Tensor | None, guidance_scale: float
 ) -> Conditioning:

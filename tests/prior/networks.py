@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from stages.config.prior import TextForm
+from stages.config.samples import SamplingOptions
 from stages.prior.captions import Captions
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 
@@ -34,6 +35,14 @@ CASES = [
         (1, 0, True, 3, 1),
     )
 ]
+
+WAYS = [
+    SamplingOptions(),
+    SamplingOptions(temperature=0.7, top_k=5, guidance_scale=2.5),
+    SamplingOptions(top_p=0.8, guidance_scale=0.0),
+    SamplingOptions(temperature=0),
+]
+"""How codes are drawn."""
 
 
 def build(case: Case, seed: int = 0) -> PixelSNAIL:

@@ -10,7 +10,7 @@ from stages.prior.cached import CachedForward, captured
 from stages.prior.drawing import UNKNOWN, draw, gumbel_noise
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import Sampler, convolving_in_float32, sample_by_full_forward
-from tests.prior.networks import CASES, Case, K, build, condition, random_codes
+from tests.prior.networks import CASES, WAYS, Case, K, build, condition, random_codes
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,15 +23,7 @@ def there(conditioning: Conditioning) -> Conditioning:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(
-    "options",
-    [
-        SamplingOptions(),
-        SamplingOptions(temperature=0.7, top_k=5, guidance_scale=2.5),
-        SamplingOptions(top_p=0.8, guidance_scale=0.0),
-        SamplingOptions(temperature=0),
-    ],
-)
+@pytest.mark.parametrize("options", WAYS)
 def test_codes_equal_the_full_forwards(case: Case, options: SamplingOptions) -> None:
     network, noise = build(case), gumbel_noise([0, 1, 2], case.side**2, K).cuda()
     conditioning = there(condition(network, 3 if options.guidance_scale == 1 else 6))
@@ -79,12 +71,10 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     sizes = PixelSNAILSizes(side, 512, 12, channels, 5, 4, 4, channels, True, context_side, 1, 1, 4, 0.0, "tokens")
     network = PixelSNAIL(sizes).eval().requires_grad_(False)
     torch.nn.init.normal_(network.out[1].weight, std=0.1)  # type: ignore[arg-type]
-    case = Case(side, context_side, True, 5, 1)
     conditioning = there(condition(network, batch))
     network.cuda()
     noise = gumbel_noise(list(range(batch)), side * side, 512).cuda()
     codes = Sampler(network).sample(conditioning, noise, SamplingOptions())
-    assert codes.shape == random_codes(case, batch).shape
     logits = full_forward(network, conditioning, codes, 1.0)
     assert logits.std() > 0.5
     drawn = draw(logits, noise.flatten(0, 1), SamplingOptions()).view_as(codes)

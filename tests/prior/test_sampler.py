@@ -20,7 +20,7 @@ from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import condition_rows
 from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
-from tests.prior.networks import CASES, TEXTS, WIDTH, Case, K, build, condition, make_captions, random_codes
+from tests.prior.networks import CASES, TEXTS, WAYS, WIDTH, Case, K, build, condition, make_captions, random_codes
 
 Sampling = Callable[..., Tensor]
 
@@ -34,15 +34,7 @@ SAMPLERS = (sample_compiled, sample_by_cached_forward)
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize(
-    "options",
-    [
-        SamplingOptions(),
-        SamplingOptions(temperature=0.7, top_k=5, guidance_scale=2.5),
-        SamplingOptions(top_p=0.8, guidance_scale=0.0),
-        SamplingOptions(temperature=0),
-    ],
-)
+@pytest.mark.parametrize("options", WAYS)
 def test_cached_codes_equal_the_full_forwards(case: Case, batch: int, options: SamplingOptions) -> None:
     network = build(case)
     conditioning = condition(network, batch if options.guidance_scale == 1 else 2 * batch)
