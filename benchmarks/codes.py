@@ -80,6 +80,12 @@ def full_forward(network: PixelSNAIL, conditioning: Conditioning, codes: Tensor,
     return guide(logits.flatten(2).transpose(1, 2).flatten(0, 1), guidance_scale)
 
 
+def nats_apart(logits: Tensor, noise: Tensor, options: SamplingOptions, codes: Tensor, others: Tensor) -> Tensor:
+    """How level two draws (N) were for logits (N,K) with noise (N,K): (N), 0 where they are the same."""
+    scores = logits / (options.temperature or 1) + (noise if options.temperature else 0)
+    return (scores.gather(1, others[:, None]) - scores.gather(1, codes[:, None])).abs()[:, 0]
+
+
 @torch.inference_mode()
 def _draw(
     prior: Prior,
@@ -96,11 +102,11 @@ def _draw(
     conditioning = condition_rows(network, captions.to(device), context, options.guidance_scale)
     codes = prior.samplers[network].sample(conditioning, noise, options)
     guided = full_forward(network, conditioning, codes, options.guidance_scale)
-    ours, full = codes.flatten(), draw(guided, noise.flatten(0, 1), options)
-    scores = guided / (options.temperature or 1) + (noise.flatten(0, 1) if options.temperature else 0)
-    apart = (scores.gather(1, full[:, None]) - scores.gather(1, ours[:, None])).abs()
+    noise, ours = noise.flatten(0, 1), codes.flatten()
+    full = draw(guided, noise, options)
     counts["codes"] += codes.numel()
     counts["other"] += int((full != ours).sum())
+    apart = nats_apart(guided, noise, options, ours, full)
     counts["level_within"] = max(counts["level_within"], float(apart.max()))
     return codes
 

@@ -4,7 +4,6 @@ Batches are random, of the shapes that 256 pixels make. The levels of the prior 
 the same network in the public style, in float32 and in bfloat16; the others have no reference.
 """
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from benchmarks.public import in_public_style
 from benchmarks.vqvae import PAPER
 from stages.__main__ import parse_config
 from stages.blip.words import SHARES
+from stages.codes import Schema
 from stages.config import RunConfig
 from stages.config.diffusion import DiffusionConfig
 from stages.config.precision import Precision
@@ -29,11 +29,12 @@ from stages.diffusion.module import DiffusionModule, NoisingBatch
 from stages.diffusion.network import build_unet
 from stages.prior.captions import Captions
 from stages.prior.module import CodeBatch, PriorModule
-from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
+from stages.prior.pixelsnail import PixelSNAIL
+from stages.prior.stage import sizes_of as prior_sizes
 from stages.training import Batches, fit, multiplying_in
 from stages.vqvae.module import PictureBatch, VQVAEModule
 from stages.vqvae.network import VQVAE
-from stages.vqvae.stage import sizes_of
+from stages.vqvae.stage import sizes_of as vqvae_sizes
 
 STEPS = (10, 40)
 """Of two fits, after one to warm up. The second's extra time is that of its extra steps, without a fit's start."""
@@ -108,31 +109,22 @@ def _extra_seconds(run: Callable[[int], None]) -> float:
 
 def _prior(config: RunConfig, name: str) -> tuple[PriorModule, CodeBatch]:
     torch.manual_seed(0)
-    level: LevelConfig = getattr(config.prior, name)
     top, bottom = config.data.image_size // 8, config.data.image_size // 4
-    side, context_side = (top, 0) if name == "top" else (bottom, top)
-    text_codes, codes = config.vqvae.text_codes, config.vqvae.codebook_size
-    shared = {field.name for field in dataclasses.fields(PixelSNAILSizes)} & set(dataclasses.asdict(level))
-    sizes = PixelSNAILSizes(
-        side=side,
-        codebook_size=codes,
-        text=config.prior.text,
-        text_width=text_codes if config.prior.text == "codes" else TEXT_WIDTH,
-        context_side=context_side,
-        **{field: getattr(level, field) for field in shared},
-    )
-    b = level.batch_size
-    mask, text = torch.ones(b, TOKENS, dtype=torch.bool), torch.randint(0, codes, (b, text_codes))
-    captions = Captions(torch.randn(b, TOKENS, TEXT_WIDTH), mask, torch.randn(b, TEXT_WIDTH), text)
-    context = torch.randint(0, codes, (b, context_side, context_side)) if context_side else None
-    batch = CodeBatch(torch.randint(0, codes, (b, side, side)), context, captions)
+    schema = Schema(top, bottom, config.vqvae.text_codes, config.vqvae.codebook_size, vqvae="", blip="")
+    sizes = prior_sizes(name, config.prior, schema, token_width=TEXT_WIDTH, pooled_width=EMBEDDING_WIDTH)
+    level: LevelConfig = getattr(config.prior, name)
+    b, codes = level.batch_size, schema.codebook_size
+    mask, text = torch.ones(b, TOKENS, dtype=torch.bool), torch.randint(0, codes, (b, schema.text_codes))
+    captions = Captions(torch.randn(b, TOKENS, TEXT_WIDTH), mask, torch.randn(b, EMBEDDING_WIDTH), text)
+    context = torch.randint(0, codes, (b, top, top)) if sizes.context_side else None
+    batch = CodeBatch(torch.randint(0, codes, (b, sizes.side, sizes.side)), context, captions)
     return PriorModule(PixelSNAIL(sizes), level, config.prior), batch
 
 
 def _vqvae(config: RunConfig) -> tuple[pl.LightningModule, Any, VqvaeConfig | DiffusionConfig]:
     torch.manual_seed(0)
     section, side = config.vqvae, config.data.image_size
-    module = VQVAEModule(VQVAE(sizes_of(section, side, EMBEDDING_WIDTH)), section)
+    module = VQVAEModule(VQVAE(vqvae_sizes(section, side, EMBEDDING_WIDTH)), section)
     embeddings = F.normalize(torch.randn(2, section.batch_size, EMBEDDING_WIDTH), dim=-1)
     return module, PictureBatch(torch.rand(section.batch_size, 3, side, side) * 2 - 1, *embeddings), section
 

@@ -11,10 +11,10 @@ from benchmarks.record import keep_results
 from benchmarks.siblings import run_sibling, run_stage
 from stages.config.prior import TextForm
 from stages.markdown import markdown_table
+from stages.prior.prior import LEVELS
 
 FORMS = get_args(TextForm)
 SHARED = ("blip", "vqvae", "codes", "diffusion")
-LEVELS = ("top", "bottom")
 
 
 def main(options: list[str]) -> int:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from stages.metrics import Resampling, Table, mean_metric
 from stages.prior.module import PriorModule
+from stages.prior.prior import LEVELS
 from stages.training import Sweep
 
-LEVELS = ("top", "bottom")
 TOLD = ("", "_shuffled", "_uncaptioned")
 """What ends a figure's name: the pairs' own captions are given, those of other pictures, or none."""
 _PROTOCOL = (

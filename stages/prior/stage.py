@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from stages.blip import Features, load_features
-from stages.codes import CodeStore, SplitCodes
+from stages.codes import CodeStore, Schema, SplitCodes
 from stages.config import RunConfig
 from stages.config.prior import LevelConfig, PriorConfig
 from stages.metrics import TABLE_REPEATS, Resampling, figures_of, write_table
 from stages.prior.captions import Captions
-from stages.prior.measures import LEVELS, measure
+from stages.prior.measures import measure
 from stages.prior.module import CodeBatch, PriorModule
 from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
-from stages.prior.prior import Prior, save_prior
+from stages.prior.prior import LEVELS, Prior, save_prior
 from stages.training import Batches, Best, Sweep, fit, parameter_count, steps_done
 from stages.workspace import Workspace
 
@@ -60,9 +60,10 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     features = load_features(workspace.require("blip"))
     store = CodeStore.open(workspace.require("codes"), blip=workspace.digest("blip"))
     train, val = store.read_train(), store.read("val")
+    widths = {"token_width": features.token_width, "pooled_width": features.text_pooled.shape[-1]}
     modules, held_out = {}, _sweeps(val, features)
     for name in LEVELS:
-        sizes = _sizes(name, config.prior, store, features)
+        sizes = sizes_of(name, config.prior, store.schema, **widths)
         modules[name] = PriorModule(PixelSNAIL(sizes), _level(name, config.prior), config.prior)
         pairs = CodedPairs(train, features, name)
         fit(
@@ -100,20 +101,23 @@ def _level(name: str, config: PriorConfig) -> LevelConfig:
     return level
 
 
-def _sizes(name: str, config: PriorConfig, store: CodeStore, features: Features) -> PixelSNAILSizes:
+def sizes_of(name: str, config: PriorConfig, schema: Schema, *, token_width: int, pooled_width: int) -> PixelSNAILSizes:
+    """Of the network for this level of codes.
+
+    Args:
+        name: "top" or "bottom".
+        schema: of the store that the codes are in.
+        token_width, pooled_width: of the captions' features, of each token and of a whole caption.
+    """
     level = _level(name, config)
-    text_widths = {
-        "tokens": features.token_width,
-        "pooled": features.text_pooled.shape[-1],
-        "codes": store.schema.text_codes,
-    }
+    text_widths = {"tokens": token_width, "pooled": pooled_width, "codes": schema.text_codes}
     shared = {f.name for f in dataclasses.fields(PixelSNAILSizes)} & {f.name for f in dataclasses.fields(LevelConfig)}
     return PixelSNAILSizes(
-        side=store.schema.top_side if name == "top" else store.schema.bottom_side,
-        codebook_size=store.schema.codebook_size,
+        side=schema.top_side if name == "top" else schema.bottom_side,
+        codebook_size=schema.codebook_size,
         text=config.text,
         text_width=text_widths[config.text],
-        context_side=0 if name == "top" else store.schema.top_side,
+        context_side=0 if name == "top" else schema.top_side,
         **{key: getattr(level, key) for key in shared},
     )
 

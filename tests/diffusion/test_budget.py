@@ -1,6 +1,5 @@
 """The baseline of every shipped run has as many weights as its prior, within 10 %."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,10 +7,12 @@ import torch
 
 from stages.__main__ import parse_config
 from stages.blip.words import SHARES
+from stages.codes import Schema
 from stages.config import RunConfig
-from stages.config.prior import LevelConfig
 from stages.diffusion.network import build_unet
-from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
+from stages.prior.pixelsnail import PixelSNAIL
+from stages.prior.prior import LEVELS
+from stages.prior.stage import sizes_of
 from stages.training import parameter_count
 
 PRETRAINED_BLIP_WIDTH = 768
@@ -24,22 +25,11 @@ def text_width(config: RunConfig) -> int:
 
 
 def prior_parameters(config: RunConfig) -> int:
-    sides = {"top": config.data.image_size // 8, "bottom": config.data.image_size // 4}
-    widths = {"tokens": text_width(config), "codes": config.vqvae.text_codes}
-    shared = {f.name for f in dataclasses.fields(PixelSNAILSizes)} & {f.name for f in dataclasses.fields(LevelConfig)}
-    total = 0
-    for name, context_side in (("top", 0), ("bottom", sides["top"])):
-        level = getattr(config.prior, name)
-        sizes = PixelSNAILSizes(
-            side=sides[name],
-            codebook_size=config.vqvae.codebook_size,
-            text=config.prior.text,
-            text_width=widths[config.prior.text],
-            context_side=context_side,
-            **{key: getattr(level, key) for key in shared},
-        )
-        total += parameter_count(PixelSNAIL(sizes))
-    return total
+    top, bottom = config.data.image_size // 8, config.data.image_size // 4
+    schema = Schema(top, bottom, config.vqvae.text_codes, config.vqvae.codebook_size, vqvae="", blip="")
+    widths = {"token_width": text_width(config), "pooled_width": config.blip.embedding_width}
+    sizes = [sizes_of(name, config.prior, schema, **widths) for name in LEVELS]
+    return sum(parameter_count(PixelSNAIL(of_level)) for of_level in sizes)
 
 
 @pytest.mark.parametrize("run", RUNS)
