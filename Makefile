@@ -64,8 +64,9 @@ compare-tones: $(READY) ## hold one skin tone out of half of an emoji set's gest
 compare-diffusion: $(READY) ## train the baseline on the prior's budget (pictures, then seconds) and score both
 	@$(VENV)/bin/python -m benchmarks.budgets --config $(CONFIG) $(ARGS)
 
+# One process a core, each on one thread: most tests are too small to share their work out among cores.
 test: $(READY) ## the whole test suite
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadscope $(ARGS)
 
 lint: $(READY) ## ruff (format and lint) and mypy
 	@$(VENV)/bin/ruff format --check .
