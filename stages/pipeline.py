@@ -54,7 +54,7 @@ STAGES = {
             "samples",
             ("data", "blip", "vqvae"),
             'paint prompts: PROMPT="a red ship on a stormy sea at dusk"',
-            settings=("diffusion.sampling",),
+            settings=("diffusion.sampling", "data.pictures"),
             chosen_by="samples.system",
         ),
         Stage(

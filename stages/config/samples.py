@@ -1,7 +1,9 @@
 """Section `samples`: what is painted and how codes are drawn."""
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class SamplesConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How codes are drawn."""
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides what is painted: of the files that are edited their content, whatever they are called."""
+        return asdict(self) | {f"{name}_sha256": digest(getattr(self, name)) for name in ("image", "mask")}
+
     def __post_init__(self) -> None:
         for name in ("captions", "pictures"):
             if getattr(self, name) < 1:
@@ -79,3 +85,8 @@ class SamplesConfig:
             raise ValueError(f"samples.strength must be in (0, 1], got {self.strength}")
         if self.seed < 0:
             raise ValueError(f"samples.seed must be at least 0, got {self.seed}")
+
+
+def digest(path: str) -> str:
+    """sha256 of a file's content; "" where there is none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else ""

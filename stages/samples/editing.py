@@ -24,7 +24,7 @@ def read_editing(section: SamplesConfig, size: int, pictures: PicturesConfig) ->
 
     Raises:
         StageError: a mask without a picture, a file that is missing or no picture, sizes that differ, or a mask that is
-            dark all over.
+            dark all over at that size.
     """
     if not section.image:
         if section.mask:
@@ -40,7 +40,8 @@ def read_editing(section: SamplesConfig, size: int, pictures: PicturesConfig) ->
     repaint = read_picture(Path(section.mask), size, pictures.resize, _BLACK).mean(axis=-1) > 127
     if not repaint.any():
         raise StageError(
-            f"samples.mask: {section.mask} has no bright pixel, so nothing would be painted: make the part white"
+            f"samples.mask: {section.mask} has no bright pixel as it is seen at {size}x{size} pixels, so nothing would "
+            "be painted: make the part white, wide enough to be seen there and inside of what is made square"
         )
     return Editing(image, torch.from_numpy(repaint)[None, None])
 

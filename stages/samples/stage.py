@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from tqdm import tqdm
 
 from stages.config import RunConfig
-from stages.config.samples import SamplesConfig
+from stages.config.samples import SamplesConfig, digest
 from stages.data import PreparedSet, load_dataset, to_uint8
 from stages.errors import StageError
 from stages.painter import Painter
@@ -50,11 +50,11 @@ def run(config: RunConfig, workspace: Workspace) -> None:
             for number in range(section.pictures):
                 about = {"prompt": prompt, "seed": section.seed, "number": number}
                 about |= {section.system: workspace.digest(section.system)} | _edited(section)
-                name = f"{slug(prompt)}-{section.seed}-{number}{_origin(section)}.png"
+                name = f"{file_stem(prompt)}-{section.seed}-{number}{_origin(section)}.png"
                 _write_png(pictures[row, number], output.directory / name, about)
                 index[name] = about
         lines = [json.dumps({"file_name": name, **about}, ensure_ascii=False) for name, about in index.items()]
-        (output.directory / INDEX).write_text("\n".join(lines) + "\n")
+        (output.directory / INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
         labelled_grid(pictures, prompts).save(output.directory / "grid.png")
         output.figures |= {"prompts": prompts, "pictures": int(pictures.shape[0] * pictures.shape[1])}
     log.info("samples: %s: %s", describe(*pictures.shape[:2]), workspace.directory("samples") / "grid.png")
@@ -87,10 +87,18 @@ def describe(prompts: int, pictures: int) -> str:
 
 
 def slug(prompt: str) -> str:
-    """A file name that says the prompt: lower case, words joined by `-`, at most 80 characters."""
+    """What a file name can say of a prompt: lower case, words joined by `-`, at most 80 bytes."""
     plain = unicodedata.normalize("NFKD", prompt.lower())
     words = re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c)))
-    return "-".join(words)[:80].strip("-") or "prompt"
+    return "-".join(words).encode()[:80].decode(errors="ignore").strip("-") or "prompt"
+
+
+def file_stem(prompt: str) -> str:
+    """The slug; where it does not say all of the prompt, with six digits that tell it from others of the same slug."""
+    said = slug(prompt)
+    if said.replace("-", " ") == prompt:
+        return said
+    return f"{said}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
 
 
 def _edited(section: SamplesConfig) -> dict[str, Any]:
@@ -105,18 +113,19 @@ def _origin(section: SamplesConfig) -> str:
     by = "" if section.system == "prior" else f"-{section.system}"
     if not section.image:
         return by
-    stem = slug(Path(section.image).stem)
+    stem, image = slug(Path(section.image).stem), digest(section.image)[:6]
     if section.mask:
-        files = hashlib.sha256(Path(section.image).read_bytes() + Path(section.mask).read_bytes()).hexdigest()
-        return f"{by}-in-{stem}-{files[:6]}"
-    return f"{by}-from-{stem}-{hashlib.sha256(Path(section.image).read_bytes()).hexdigest()[:6]}-{section.strength:g}"
+        return f"{by}-in-{stem}-{image}-{digest(section.mask)[:6]}"
+    return f"{by}-from-{stem}-{image}-{section.strength:g}"
 
 
 def _keep_earlier(published: Path, folder: Path) -> dict[str, Any]:
     """Copies the paintings that are there already; returns their index by file name."""
     index: dict[str, Any] = {}
     if (published / INDEX).is_file():
-        for line in (published / INDEX).read_text().splitlines():
+        for line in (
+            (published / INDEX).read_text(encoding="utf-8").rstrip("\n").split("\n")
+        ):  # a prompt may hold others
             about = json.loads(line)
             name = about.pop("file_name")
             if (published / name).is_file():

@@ -89,6 +89,23 @@ def test_the_command_line_paints_into_a_picture(workspace: Workspace, tiny_run: 
     assert Image.open(painted).text["image"] == str(files[0])  # type: ignore[attr-defined]
 
 
+def test_another_mask_of_the_same_name_is_painted(
+    workspace: Workspace, tiny_run: Path, files: tuple[Path, Path]
+) -> None:
+    options = ["--config", str(tiny_run), "--samples.image", str(files[0]), "--samples.mask", str(files[1])]
+
+    def painted() -> set[Path]:
+        assert main(["samples", *options, "--samples.prompt", "a blue ship"]) == 0
+        return set(workspace.directory("samples").glob("a-blue-ship-0-0-in-picture-*.png"))
+
+    first = painted()
+    assert painted() == first
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[:16] = 255
+    Image.fromarray(mask).save(files[1])
+    assert len(painted() - first) == 1
+
+
 def test_the_command_line_varies_a_picture(workspace: Workspace, tiny_run: Path, files: tuple[Path, Path]) -> None:
     options = ["--config", str(tiny_run), "--samples.image", str(files[0]), "--samples.prompt", "a red ship"]
     assert main(["samples", *options, "--samples.system", "diffusion", "--samples.strength", "0.5"]) == 0

@@ -13,7 +13,7 @@ from stages.codes import CodeStore
 from stages.data import load_dataset
 from stages.samples import load_text_to_image
 from stages.samples.grid import labelled_grid
-from stages.samples.stage import describe, slug
+from stages.samples.stage import describe, file_stem, slug
 from stages.seeding import picture_seeds
 from stages.workspace import Workspace
 
@@ -24,6 +24,25 @@ def test_slug_says_the_prompt() -> None:
     assert slug("***") == "prompt"
     assert slug("船") == "船"
     assert len(slug("word " * 100)) <= 80
+    assert len(slug("語" * 200).encode()) <= 80
+
+
+def test_prompts_that_differ_have_files_of_their_own() -> None:
+    assert file_stem("a red ship") == "a-red-ship"
+    alike = [
+        "a red ship",
+        "a red ship.",
+        "A red ship",
+        "a red-ship",
+        "😀",
+        "🙂",
+        "नदी",
+        "नदा",
+        "a " * 60,
+        "a " * 61,
+        "prompt",
+    ]
+    assert len({file_stem(prompt) for prompt in alike}) == len(alike)
 
 
 def test_picture_seeds_do_not_depend_on_how_a_list_is_cut() -> None:
@@ -83,13 +102,23 @@ def test_a_prompt_becomes_a_file_that_carries_it(tiny_run: Path, capsys: pytest.
     prompt = "a red ship, “on” a stormy sea at dusk"
     assert main(["samples", "--config", str(tiny_run), "--samples.prompt", prompt]) == 0
     assert main(["samples", "--config", str(tiny_run), "--samples.prompt", "a windmill", "--samples.seed", "3"]) == 0
-    first = folder / "a-red-ship-on-a-stormy-sea-at-dusk-0-0.png"
+    first = folder / f"{file_stem(prompt)}-0-0.png"
+    assert first.name.startswith("a-red-ship-on-a-stormy-sea-at-dusk-")
     assert Image.open(first).text["prompt"] == prompt  # type: ignore[attr-defined]
     assert (folder / "a-windmill-3-1.png").is_file()
     assert (folder / "grid.png").is_file()
     index = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert {line["prompt"] for line in index} >= {prompt, "a windmill"}
     assert {line["file_name"] for line in index} == {p.name for p in folder.glob("*.png")} - {"grid.png"}
+
+
+def test_a_prompt_of_several_lines_leaves_the_folder_readable(tiny_run: Path) -> None:
+    folder = Workspace(parse_config("samples", ["--config", str(tiny_run)])).directory("samples")
+    broken = "a mill\u2028by\u0085the\nsea"
+    assert main(["samples", "--config", str(tiny_run), "--samples.prompt", broken]) == 0
+    assert main(["samples", "--config", str(tiny_run), "--samples.prompt", "a windmill"]) == 0
+    kept = [json.loads(line) for line in (folder / "samples.jsonl").read_text("utf-8").rstrip("\n").split("\n")]
+    assert {broken, "a windmill"} <= {line["prompt"] for line in kept}
 
 
 @pytest.mark.parametrize(
