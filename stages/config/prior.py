@@ -42,11 +42,14 @@ class LevelConfig:
     def __post_init__(self) -> None:
         if self.kernel < 3 or self.kernel % 2 == 0:
             raise ValueError(f"prior.*.kernel must be odd and at least 3, got {self.kernel}")
-        if self.channels % self.heads:
-            raise ValueError(f"prior.*.channels must be a multiple of heads ({self.heads}), got {self.channels}")
         for name in ("channels", "blocks", "residual_blocks", "residual_channels", "heads", "batch_size", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"prior.*.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("context_blocks", "text_layers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"prior.*.{name} must not be negative, got {getattr(self, name)}")
+        if self.channels % self.heads:
+            raise ValueError(f"prior.*.channels must be a multiple of heads ({self.heads}), got {self.channels}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"prior.*.dropout must be in [0, 1), got {self.dropout}")
         if self.lr <= 0:
