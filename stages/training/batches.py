@@ -1,6 +1,7 @@
 """Which rows are seen when: a pure function of the seed and the batch's number."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class Batches(IterableDataset[Any]):
 class Sweep:
     """Every row once, in batches, as often as it is gone through: for validating and measuring.
 
+    A row that would be a batch by itself goes with the one before: controls give each row what belongs to another.
+
     Args:
         make_batch: row numbers (int64, (b,)) -> the batch.
         count: number of rows.
@@ -61,5 +64,7 @@ class Sweep:
         self.order = np.random.default_rng(0).permutation(count) if mixed else np.arange(count)
 
     def __iter__(self) -> Iterator[Any]:
-        for start in range(0, len(self.order), self.batch_size):
-            yield self.make_batch(self.order[start : start + self.batch_size])
+        count = len(self.order)
+        starts = [start for start in range(0, count, self.batch_size) if start == 0 or count - start > 1]
+        for start, end in pairwise([*starts, count]):
+            yield self.make_batch(self.order[start:end])

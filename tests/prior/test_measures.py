@@ -48,6 +48,11 @@ def test_bits_are_of_each_pair_in_the_order_of_the_batches(modules: dict[str, Pr
         assert whole["_shuffled"] == pytest.approx(modules["bottom"].bits_per_code(others).numpy(), rel=1e-5)
 
 
+def test_no_pair_is_shuffled_with_its_own_caption(modules: dict[str, PriorModule]) -> None:
+    bits = bits_by_picture(modules["bottom"], sweeps(7, 3)["bottom"])  # 3, 3 and 1, were the last alone
+    assert (np.abs(bits["_shuffled"] - bits[""]) > 1e-4).all()
+
+
 def test_levels_count_by_their_codes(modules: dict[str, PriorModule]) -> None:
     table = measure(modules, sweeps(9, 4), "val", Resampling(100, 0))
     assert len(table) == 9 and {metric.n for metric in table.values()} == {9}
