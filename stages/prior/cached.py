@@ -25,6 +25,7 @@ class Place:
         self.row, self.column, self.flat = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3))
 
     def move_to(self, row: int, column: int) -> None:
+        """Makes this position the one at hand; the tensors stay the same ones."""
         self.row.fill_(row)
         self.column.fill_(column)
         self.flat.fill_(row * self.side + column)

@@ -55,10 +55,28 @@ class Sampler:
 
         Returns:
             (B,H,W) int64.
+
+        Raises:
+            ValueError: rows, positions or codes do not fit together.
         """
+        self._check(conditioning, noise, options, known)
         if self.compiled is not None:
             return self.compiled.sample(conditioning, noise, options, known)
         return sample_by_cached_forward(self.network, conditioning, noise, options, known)
+
+    def _check(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None) -> None:
+        sizes, batch = self.network.sizes, len(noise)
+        if noise.shape[1:] != (sizes.side**2, sizes.codebook_size) or not batch:
+            raise ValueError(
+                f"noise must be (B,{sizes.side**2},{sizes.codebook_size}) with B at least 1, got {tuple(noise.shape)}"
+            )
+        rows = batch if options.guidance_scale == 1 else 2 * batch
+        if conditioning.batch_size != rows:
+            raise ValueError(f"conditioning must be of {rows} rows, got {conditioning.batch_size}")
+        if known is not None and known.shape != (batch, sizes.side, sizes.side):
+            raise ValueError(f"known must be ({batch},{sizes.side},{sizes.side}), got {tuple(known.shape)}")
+        if known is not None and not ((known >= UNKNOWN) & (known < sizes.codebook_size)).all():
+            raise ValueError(f"known codes must be in [0,{sizes.codebook_size}), or {UNKNOWN} where one is drawn")
 
 
 @torch.inference_mode()

@@ -7,7 +7,6 @@ import numpy as np
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights
 from stages.prior.compiled.state import State
-from stages.prior.drawing import UNKNOWN
 from stages.prior.kernels.compiling import part, whole
 from stages.prior.kernels.elementwise import HALF, NOTHING, ONE, exp, highest_of
 
@@ -107,7 +106,7 @@ def draw_row(
         forward(weights, state, row, column)
         for b in range(len(codes)):
             code = known[b, row, column]
-            if code == UNKNOWN:
+            if code < 0:  # `UNKNOWN`; its value, frozen here, would not be in the key of what is kept compiled
                 logits = state.logits[b * width : b * width + count]
                 if len(codes) < state.batch:
                     start = (len(codes) + b) * width

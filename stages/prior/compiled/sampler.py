@@ -33,12 +33,7 @@ class CompiledSampler:
     def sample(
         self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None = None
     ) -> Tensor:
-        """As `Sampler.sample`.
-
-        Raises:
-            ValueError: rows, positions or codes do not fit together; compiled code does not look.
-        """
-        self._check(conditioning, noise, options, known)
+        """As `Sampler.sample`, which checks that what is given fits together: compiled code does not look."""
         side = self.network.sizes.side
         codes = np.zeros((len(noise), side, side), np.int64)
         given = np.full_like(codes, UNKNOWN) if known is None else np.ascontiguousarray(known.numpy(), np.int64)
@@ -76,20 +71,6 @@ class CompiledSampler:
             return 1
         least = -(-bytes_of_position(self.weights) // remembered)
         return max(1, rows // max(least, CACHE_BYTES // remembered))
-
-    def _check(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None) -> None:
-        sizes, batch = self.network.sizes, len(noise)
-        if noise.shape[1:] != (sizes.side**2, sizes.codebook_size) or not batch:
-            raise ValueError(
-                f"noise must be (B,{sizes.side**2},{sizes.codebook_size}) with B at least 1, got {tuple(noise.shape)}"
-            )
-        rows = batch if options.guidance_scale == 1 else 2 * batch
-        if conditioning.batch_size != rows:
-            raise ValueError(f"conditioning must be of {rows} rows, got {conditioning.batch_size}")
-        if known is not None and known.shape != (batch, sizes.side, sizes.side):
-            raise ValueError(f"known must be ({batch},{sizes.side},{sizes.side}), got {tuple(known.shape)}")
-        if known is not None and not ((known >= UNKNOWN) & (known < sizes.codebook_size)).all():
-            raise ValueError(f"known codes must be in [0,{sizes.codebook_size}), or {UNKNOWN} where one is drawn")
 
 
 def _take(conditioning: Conditioning, rows: np.ndarray, batch: int) -> Conditioning:

@@ -65,6 +65,7 @@ class State(NamedTuple):
 
 
 def start_state(network: PixelSNAIL, weights: Weights, conditioning: Conditioning) -> State:
+    """Of B rows of conditioning, before the first position; what the conditioning decides is computed here."""
     sizes, batch = network.sizes, conditioning.batch_size
     side, c, heads = sizes.side, sizes.channels, sizes.heads
     panels = -(-(side**2) // PANEL)

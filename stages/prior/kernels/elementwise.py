@@ -47,24 +47,28 @@ def exp(x: np.float32) -> np.float32:
 
 @part
 def elu(x: np.ndarray, out: np.ndarray, width: int) -> None:
+    """out[:width] = ELU of x[:width]."""
     for i in range(width):
         out[i] = x[i] if x[i] > 0 else exp(x[i]) - ONE
 
 
 @part
 def copy(x: np.ndarray, out: np.ndarray) -> None:
+    """out[: len(x)] = x."""
     for i in range(len(x)):
         out[i] = x[i]
 
 
 @part
 def clear(x: np.ndarray, width: int) -> None:
+    """x[:width] = 0."""
     for i in range(width):
         x[i] = 0
 
 
 @part
 def add(x: np.ndarray, out: np.ndarray) -> None:
+    """out += x[: len(out)]."""
     for i in range(len(out)):
         out[i] += x[i]
 
@@ -106,6 +110,7 @@ def _highest_in_panels(_: Any, x: Any, panels: Any) -> Any:
 
 @part
 def highest_of(x: np.ndarray) -> np.float32:
+    """The highest of x, which is not empty."""
     highest, panels = x[0], len(x) // PANEL
     if panels:
         highest = _highest_in_panels(x, panels)  # type: ignore[call-arg]
