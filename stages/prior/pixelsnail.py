@@ -25,7 +25,7 @@ from stages.prior.captions import Captions
 from stages.prior.kernels import activation, convolution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelSNAILSizes:
     """What the weights' shapes depend on; saved beside them.
 

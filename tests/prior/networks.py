@@ -1,5 +1,6 @@
 """Small networks of every kind, and what they are given."""
 
+from dataclasses import replace
 from typing import NamedTuple, get_args
 
 import torch
@@ -36,6 +37,35 @@ CASES = [
     )
 ]
 
+SMALL = PixelSNAILSizes(
+    side=4,
+    codebook_size=K,
+    text_width=WIDTH,
+    channels=16,
+    kernel=3,
+    blocks=2,
+    residual_blocks=2,
+    residual_channels=8,
+    self_attention=True,
+    context_side=0,
+    context_blocks=1,
+    text_layers=1,
+    heads=2,
+    dropout=0.1,
+    text="tokens",
+)
+LARGE = replace(
+    SMALL,
+    codebook_size=512,
+    channels=64,
+    kernel=5,
+    blocks=4,
+    residual_blocks=4,
+    residual_channels=64,
+    heads=4,
+    dropout=0.0,
+)
+
 WAYS = [
     SamplingOptions(),
     SamplingOptions(temperature=0.7, top_k=5, guidance_scale=2.5),
@@ -47,22 +77,14 @@ WAYS = [
 
 def build(case: Case, seed: int = 0) -> PixelSNAIL:
     torch.manual_seed(seed)
-    sizes = PixelSNAILSizes(
-        case.side,
-        K,
-        WIDTH,
-        16,
-        case.kernel,
-        2,
-        2,
-        8,
-        case.self_attention,
-        case.context_side,
-        1,
-        case.text_layers,
-        2,
-        0.1,
-        case.text,
+    sizes = replace(
+        SMALL,
+        side=case.side,
+        kernel=case.kernel,
+        self_attention=case.self_attention,
+        context_side=case.context_side,
+        text_layers=case.text_layers,
+        text=case.text,
     )
     network = PixelSNAIL(sizes).eval().requires_grad_(False)
     for parameter in network.parameters():  # zero-initialised parts would hide leaks

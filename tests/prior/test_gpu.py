@@ -1,5 +1,7 @@
 """On a GPU the sampler, its steps captured as CUDA graphs, draws the codes of the full forward too."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,9 +10,9 @@ from benchmarks.codes import LEVEL, full_forward, nats_apart
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward, captured
 from stages.prior.drawing import UNKNOWN, draw, gumbel_noise
-from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
+from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 from stages.prior.sampler import Sampler, convolving_in_float32, sample_by_full_forward
-from tests.prior.networks import CASES, WAYS, Case, K, build, condition, random_codes
+from tests.prior.networks import CASES, LARGE, WAYS, Case, K, build, condition, random_codes
 
 pytestmark = [
     pytest.mark.gpu,
@@ -68,7 +70,7 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     side: int, context_side: int, channels: int, batch: int
 ) -> None:
     torch.manual_seed(side)
-    sizes = PixelSNAILSizes(side, 512, 12, channels, 5, 4, 4, channels, True, context_side, 1, 1, 4, 0.0, "tokens")
+    sizes = replace(LARGE, side=side, channels=channels, residual_channels=channels, context_side=context_side)
     network = PixelSNAIL(sizes).eval().requires_grad_(False)
     torch.nn.init.normal_(network.out[1].weight, std=0.1)  # type: ignore[arg-type]
     conditioning = there(condition(network, batch))

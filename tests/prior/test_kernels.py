@@ -15,6 +15,7 @@ from stages.prior.kernels import activation, convolution
 from stages.prior.kernels.compiling import has_openmp
 from stages.prior.kernels.winograd import MOST_TAPS, filtering
 from stages.prior.pixelsnail import CausalConv2d, GatedResidualBlock, PixelSNAIL, PixelSNAILSizes
+from tests.prior.networks import LARGE
 
 WIDTH, K = 64, 11  # channels that fill the tiles of any processor
 
@@ -272,7 +273,17 @@ def same(ours: list[Tensor], library: list[Tensor]) -> None:
 
 
 def sizes(text: str, context_side: int) -> PixelSNAILSizes:
-    return PixelSNAILSizes(6, K, 12, WIDTH, 5, 2, 1, WIDTH, True, context_side, 1, 1, 4, 0.0, text)
+    return dataclasses.replace(
+        LARGE,
+        side=6,
+        codebook_size=K,
+        channels=WIDTH,
+        blocks=2,
+        residual_blocks=1,
+        residual_channels=WIDTH,
+        context_side=context_side,
+        text=text,
+    )
 
 
 def build(text: str, context_side: int) -> PixelSNAIL:

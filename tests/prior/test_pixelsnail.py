@@ -1,6 +1,7 @@
 """PixelSNAIL is causal and listens to what it is given."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from stages.config.prior import LevelConfig, PriorConfig
 from stages.config.samples import SamplingOptions
 from stages.prior.drawing import gumbel_noise
 from stages.prior.module import CodeBatch, PriorModule, bits_per_code
-from stages.prior.pixelsnail import PixelSNAIL, PixelSNAILSizes
+from stages.prior.pixelsnail import PixelSNAIL
 from stages.prior.sampler import Sampler
-from tests.prior.networks import CASES, TEXTS, WIDTH, Case, K, build, condition, make_captions, random_codes
+from tests.prior.networks import CASES, SMALL, TEXTS, Case, K, build, condition, make_captions, random_codes
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -124,7 +125,8 @@ def test_two_captions_are_learnt(text: str) -> None:
     captions = make_captions(2)
     batch = CodeBatch(grids, None, captions)
     with_and_without = CodeBatch(grids.repeat(2, 1, 1), None, captions.beside_none())
-    network = PixelSNAIL(PixelSNAILSizes(4, K, WIDTH, 16, 3, 1, 1, 16, True, 0, 0, 1, 2, 0.0, text))
+    sizes = replace(SMALL, blocks=1, residual_blocks=1, residual_channels=16, dropout=0.0, text=text)
+    network = PixelSNAIL(sizes)
     module = PriorModule(network, LevelConfig(), PriorConfig())
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(250):

@@ -1,6 +1,7 @@
 """Both samplers that compute each position once draw the codes of the full forward, whatever the sizes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,19 @@ from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import condition_rows
 from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
-from tests.prior.networks import CASES, TEXTS, WAYS, WIDTH, Case, K, build, condition, make_captions, random_codes
+from tests.prior.networks import (
+    CASES,
+    LARGE,
+    TEXTS,
+    WAYS,
+    WIDTH,
+    Case,
+    K,
+    build,
+    condition,
+    make_captions,
+    random_codes,
+)
 
 Sampling = Callable[..., Tensor]
 
@@ -168,7 +181,7 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
 ) -> None:
     """The full forward would take minutes here; given the codes before it, each must be the one that it draws."""
     torch.manual_seed(side)
-    sizes = PixelSNAILSizes(side, 512, WIDTH, 64, 5, 2, 2, 64, True, 0, 0, 1, 4, 0.0, "tokens")
+    sizes = replace(LARGE, side=side, blocks=2, residual_blocks=2)
     network = PixelSNAIL(sizes).eval().requires_grad_(False)
     for parameter in network.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape))
@@ -228,7 +241,7 @@ def test_a_picture_is_the_same_whatever_the_batch_and_the_cores(monkeypatch: pyt
     ],
 )
 def test_a_turn_has_as_many_rows_as_the_cache_or_the_weights_ask_for(side: int, channels: int, turns: int) -> None:
-    sizes = PixelSNAILSizes(side, 512, WIDTH, channels, 5, 4, 4, channels, True, 0, 0, 1, 4, 0.0, "tokens")
+    sizes = replace(LARGE, side=side, channels=channels, residual_channels=channels)
     assert CompiledSampler(PixelSNAIL(sizes).eval().requires_grad_(False))._turns(16) == turns
 
 
@@ -254,10 +267,13 @@ def test_what_is_not_float32_is_drawn_by_torch() -> None:
     assert torch.equal(drawn, sample_by_full_forward(network, conditioning, noise, SamplingOptions()))
 
 
-def test_what_does_not_fit_is_refused() -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_does_not_fit_is_refused(compiled: bool) -> None:
     case = Case(4, 0, True, 3, 1)
     network = build(case)
-    sampler, noise, two = CompiledSampler(network), gumbel_noise([0, 1], 16, K), condition(network, 2)
+    sampler, noise, two = Sampler(network), gumbel_noise([0, 1], 16, K), condition(network, 2)
+    if not compiled:
+        sampler.compiled = None
     for wrong in (noise[:, :-1], noise[..., :-1], noise[:0]):
         with pytest.raises(ValueError, match=r"noise must be \(B,16,11\)"):
             sampler.sample(two, wrong, SamplingOptions())
