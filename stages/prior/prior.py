@@ -28,9 +28,9 @@ class Prior:
         self.top, self.bottom = top, bottom
 
     @cached_property
-    def samplers(self) -> dict[PixelSNAIL, Sampler]:
-        """One for each network, whose weights must not change any more."""
-        return {self.top: Sampler(self.top), self.bottom: Sampler(self.bottom)}
+    def samplers(self) -> dict[str, Sampler]:
+        """One for each level, whose network's weights must not change any more."""
+        return {level: Sampler(getattr(self, level)) for level in LEVELS}
 
     @torch.inference_mode()
     def sample(
@@ -53,10 +53,25 @@ class Prior:
             codes on the processor, as all that is given may be.
         """
         known_top, known_bottom = known or (None, None)
-        top_codes = self._sample_level(self.top, captions, None, [2 * seed for seed in seeds], top, known_top)
-        bottom_seeds = [2 * seed + 1 for seed in seeds]
-        bottom_codes = self._sample_level(self.bottom, captions, top_codes, bottom_seeds, bottom, known_bottom)
+        top_codes = self._sample_level("top", captions, None, seeds, top, known_top)
+        bottom_codes = self._sample_level("bottom", captions, top_codes, seeds, bottom, known_bottom)
         return Codes(top_codes, bottom_codes)
+
+    def given(
+        self, level: str, captions: Captions, context: Tensor | None, seeds: list[int], guidance_scale: float
+    ) -> tuple[Conditioning, Tensor]:
+        """What a level's codes are drawn from, where its network is: their conditioning, and noise (B,HW,K).
+
+        Args:
+            context: codes of the level above; None on the top level.
+            seeds: those of the pictures.
+        """
+        network: PixelSNAIL = getattr(self, level)
+        device = network.embedding.weight.device
+        own_seeds = [2 * seed + LEVELS.index(level) for seed in seeds]
+        noise = gumbel_noise(own_seeds, network.sizes.side**2, network.sizes.codebook_size).to(device)
+        context = None if context is None else context.to(device)
+        return condition_rows(network, captions.to(device), context, guidance_scale), noise
 
     def to(self, device: str) -> "Prior":
         """Itself, its networks moved there, "cpu" or "cuda"."""
@@ -67,18 +82,16 @@ class Prior:
 
     def _sample_level(
         self,
-        network: PixelSNAIL,
+        level: str,
         captions: Captions,
         context: Tensor | None,
         seeds: list[int],
         options: SamplingOptions,
         known: Tensor | None,
     ) -> Tensor:
-        device = network.embedding.weight.device
-        noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size).to(device)
-        context, known = (None if codes is None else codes.to(device) for codes in (context, known))
-        conditioning = condition_rows(network, captions.to(device), context, options.guidance_scale)
-        return self.samplers[network].sample(conditioning, noise, options, known).cpu()
+        conditioning, noise = self.given(level, captions, context, seeds, options.guidance_scale)
+        known = None if known is None else known.to(noise.device)
+        return self.samplers[level].sample(conditioning, noise, options, known).cpu()
 
 
 @convolving_in_float32()

@@ -65,7 +65,11 @@ class TextToImage:
         return painted if editing is None else editing.keep_pixels(painted)
 
     def known_codes(self, editing: Editing) -> Codes:
-        """A picture's codes, top (1,h,w) and bottom (1,2h,2w), `UNKNOWN` where their cell has a pixel to repaint."""
+        """A picture's codes, top (1,h,w) and bottom (1,2h,2w), `UNKNOWN` where their cell has a pixel to repaint.
+
+        Raises:
+            StageError: the editing has no mask.
+        """
         if editing.repaint is None:
             raise StageError(
                 "samples.image is given without samples.mask: the prior draws codes and cannot vary a whole picture; "
