@@ -53,16 +53,16 @@ compare: $(READY) ## set runs beside each other in one page: RUNS="demo scenes"
 	@$(RUN) compare $(RUNS) --config $(CONFIG) $(ARGS)
 
 compare-text: $(READY) ## train the prior with each form of text (prior.text) on CONFIG's codes; one table
-	@$(VENV)/bin/python -m benchmarks.text --config $(CONFIG) $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.comparisons.text --config $(CONFIG) $(ARGS)
 
 compare-codes: $(READY) ## draw CONFIG's held-out captions and hold every code to the full forward's
-	@$(VENV)/bin/python -m benchmarks.codes --config $(CONFIG) $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.comparisons.codes --config $(CONFIG) $(ARGS)
 
 compare-tones: $(READY) ## hold one skin tone out of half of an emoji set's gestures, read what is painted for it
-	@$(VENV)/bin/python -m benchmarks.tones --config $(CONFIG) $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.comparisons.tones --config $(CONFIG) $(ARGS)
 
 compare-diffusion: $(READY) ## train the baseline on the prior's budget (pictures, then seconds) and score both
-	@$(VENV)/bin/python -m benchmarks.budgets --config $(CONFIG) $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.comparisons.budgets --config $(CONFIG) $(ARGS)
 
 # One process a core, each on one thread: most tests are too small to share their work out among cores.
 test: $(READY) ## the whole test suite

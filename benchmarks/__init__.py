@@ -1,4 +1,3 @@
-"""What README's figures are made with: `make bench` measures side by side in one run what its performance table says;
-`make compare-...` trains and scores what is set beside each other elsewhere."""
+"""What README's performance table is made with: `make bench` runs every measurement here, side by side in one run."""
 
 import stages  # noqa: F401  # before torch, which reads how OpenMP's threads wait when it is loaded

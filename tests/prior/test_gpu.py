@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.codes import LEVEL, full_forward, nats_apart
+from benchmarks.comparisons.codes import LEVEL, full_forward, nats_apart
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward, captured
 from stages.prior.drawing import UNKNOWN, draw, gumbel_noise

@@ -9,7 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from benchmarks.codes import full_forward
+from benchmarks.comparisons.codes import full_forward
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward
 from stages.prior.compiled import CompiledSampler

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.budgets import budgets, compare, table
+from benchmarks.comparisons.budgets import budgets, compare, table
 from stages.__main__ import main, parse_config
 from stages.diffusion import load_rival
 from stages.errors import StageError

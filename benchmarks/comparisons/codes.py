@@ -3,7 +3,8 @@
 `make compare-codes CONFIG=configs/demo.yaml`: codes are drawn for the captions of val and test, as `samples.sampling`
 says and in two other ways. Then one full forward over them says what it would have drawn at each position, given the
 codes before it: where that is everywhere the same, the full forward draws these codes. Two codes that are level within
-the rounding of float32 may change places, once in about a million; `level within` says how level they were, in nats.
+the rounding of float32 may change places, once in about a million; `level within` says how level they were, in nats. Of
+a code that rounding takes over a cut-off, `top_k` or `top_p`, it says more than that: how far apart the two draws are.
 """
 
 import sys
@@ -19,9 +20,8 @@ from stages.data import load_dataset
 from stages.errors import StageError
 from stages.markdown import markdown_table
 from stages.prior import Captions, Prior
-from stages.prior.drawing import draw, guide, gumbel_noise
+from stages.prior.drawing import draw, guide
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
-from stages.prior.prior import condition_rows
 from stages.prior.sampler import convolving_in_float32
 from stages.samples import TextToImage, load_text_to_image
 from stages.workspace import Workspace
@@ -66,9 +66,10 @@ def compare(paint: TextToImage, captions: list[str], sampling: SamplingConfig) -
     counts: dict[str, Any] = {"codes": 0, "other": 0, "level_within": 0.0}
     for start in range(0, len(captions), BATCH):
         read = paint.read(captions[start : start + BATCH])
-        seeds = list(range(2 * start, 2 * start + 2 * len(read.tokens)))
-        top = _draw(paint.prior, paint.prior.top, read, None, seeds[::2], sampling.top, counts)
-        _draw(paint.prior, paint.prior.bottom, read, top, seeds[1::2], sampling.bottom, counts)
+        seeds = list(range(start, start + len(read.tokens)))
+        codes = paint.prior.sample(read, seeds, sampling.top, sampling.bottom)
+        _count(paint.prior, "top", read, None, seeds, sampling.top, codes.top, counts)
+        _count(paint.prior, "bottom", read, codes.top, seeds, sampling.bottom, codes.bottom, counts)
     return counts
 
 
@@ -87,28 +88,25 @@ def nats_apart(logits: Tensor, noise: Tensor, options: SamplingOptions, codes: T
 
 
 @torch.inference_mode()
-def _draw(
+def _count(
     prior: Prior,
-    network: PixelSNAIL,
+    level: str,
     captions: Captions,
     context: Tensor | None,
     seeds: list[int],
     options: SamplingOptions,
+    drawn: Tensor,
     counts: dict[str, Any],
-) -> Tensor:
-    """The codes (B,H,W) of one level, counted."""
-    device = network.embedding.weight.device
-    noise = gumbel_noise(seeds, network.sizes.side**2, network.sizes.codebook_size).to(device)
-    conditioning = condition_rows(network, captions.to(device), context, options.guidance_scale)
-    codes = prior.samplers[network].sample(conditioning, noise, options)
-    guided = full_forward(network, conditioning, codes, options.guidance_scale)
-    noise, ours = noise.flatten(0, 1), codes.flatten()
-    full = draw(guided, noise, options)
-    counts["codes"] += codes.numel()
+) -> None:
+    """Adds to the counts those of the codes (B,H,W) that were drawn on a level."""
+    conditioning, noise = prior.given(level, captions, context, seeds, options.guidance_scale)
+    drawn, noise = drawn.to(noise.device), noise.flatten(0, 1)
+    guided = full_forward(getattr(prior, level), conditioning, drawn, options.guidance_scale)
+    ours, full = drawn.flatten(), draw(guided, noise, options)
+    counts["codes"] += len(ours)
     counts["other"] += int((full != ours).sum())
     apart = nats_apart(guided, noise, options, ours, full)
     counts["level_within"] = max(counts["level_within"], float(apart.max()))
-    return codes
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import json
 import sys
 from typing import Any
 
+from benchmarks.comparisons.siblings import run_sibling, run_stage
 from benchmarks.record import keep_results
-from benchmarks.siblings import run_sibling, run_stage
 from stages.markdown import markdown_table
 from stages.workspace import Workspace
 

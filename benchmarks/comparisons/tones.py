@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.palette import TONES, Palette, Pictures
+from benchmarks.comparisons.palette import TONES, Palette, Pictures
+from benchmarks.comparisons.siblings import run_stage
 from benchmarks.record import keep_results
-from benchmarks.siblings import run_stage
 from stages.__main__ import parse_config
 from stages.blip import load_blip
 from stages.data import PreparedSet, Record, load_dataset, pictures_at_once, to_tensor, to_uint8
@@ -43,7 +43,9 @@ class Caption(NamedTuple):
 
 def main(options: list[str]) -> int:
     """Trains what is not trained yet, prints the table, writes `benchmarks/results/tones.json` and a grid."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tones", description="and any option of a stage")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.comparisons.tones", description="and any option of a stage"
+    )
     parser.add_argument("--tone", choices=TONES, default="dark", help="which is held out")
     own, options = parser.parse_known_args(options)
     try:
@@ -95,7 +97,11 @@ def train_without(tone: str, options: list[str]) -> Workspace:
 
 
 def hold_out(records: list[Record], tone: str, seed: int) -> list[Record]:
-    """All of a tone of half of the gestures that are shown in all tones, drawn by the seed."""
+    """All of a tone of half of the gestures that are shown in all tones, drawn by the seed.
+
+    Raises:
+        StageError: there are fewer than two such gestures.
+    """
     shown: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         gesture, of_tone = read_caption(record.caption)
@@ -143,7 +149,11 @@ def _parts(dataset: PreparedSet, tone: str) -> Parts:
 
 
 def compare(run: Workspace, tone: str) -> dict[str, Any]:
-    """What the check reads as of the tone, or of the tone that the name says, in real pictures and in painted ones."""
+    """What the check reads as of the tone, or of the tone that the name says, in real pictures and in painted ones.
+
+    Raises:
+        StageError: a stage of the run has not been run.
+    """
     dataset, paint = load_dataset(run.require("data")), load_text_to_image(run)
     parts = _parts(dataset, tone)
     palette = Palette([_pictures_of(dataset, _of_tone(parts.train, each)) for each in TONES])

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.codes import OTHER_WAYS, main
+from benchmarks.comparisons.codes import OTHER_WAYS, main
 from stages.prior.sampler import Sampler
 
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     results: dict[str, Any] = {}
-    monkeypatch.setattr("benchmarks.codes.keep_results", lambda name, found: results.update({name: found}))
+    monkeypatch.setattr("benchmarks.comparisons.codes.keep_results", lambda name, found: results.update({name: found}))
     return results
 
 

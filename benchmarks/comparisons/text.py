@@ -7,8 +7,8 @@ the run `demo-codes`.
 import sys
 from typing import Any, get_args
 
+from benchmarks.comparisons.siblings import run_sibling, run_stage
 from benchmarks.record import keep_results
-from benchmarks.siblings import run_sibling, run_stage
 from stages.config.prior import TextForm
 from stages.markdown import markdown_table
 from stages.prior.prior import LEVELS

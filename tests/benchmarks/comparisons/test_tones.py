@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.palette import TONES, Palette
-from benchmarks.tones import Caption, compare, hold_out, main, read_caption, table, train_without
+from benchmarks.comparisons.palette import TONES, Palette
+from benchmarks.comparisons.tones import Caption, compare, hold_out, main, read_caption, table, train_without
 from stages.__main__ import parse_config
 from stages.config.data import DataConfig, FolderConfig, PicturesConfig
 from stages.data import Record, load_dataset, to_tensor
@@ -22,7 +22,7 @@ from stages.workspace import Workspace
 COLOURS = dict(
     zip(TONES, [(252, 220, 188), (224, 187, 149), (191, 143, 104), (155, 100, 61), (89, 69, 57)], strict=True)
 )
-EMOJI = Path(__file__).parents[3] / "shared" / "data" / "emoji"
+EMOJI = Path(__file__).parents[4] / "shared" / "data" / "emoji"
 
 
 def gesture(number: int, tone: str) -> np.ndarray:
@@ -140,7 +140,7 @@ def test_what_is_painted_is_read(sibling: Workspace, monkeypatch: pytest.MonkeyP
             np.stack([gesture(int(g.split()[-1]), tone) for (g, _), tone in zip(wanted, tones, strict=True)])
         )
 
-    monkeypatch.setattr("benchmarks.tones.load_text_to_image", lambda run: paint)
+    monkeypatch.setattr("benchmarks.comparisons.tones.load_text_to_image", lambda run: paint)
     figures = compare(sibling, "dark")
     dataset = load_dataset(sibling.directory("data"))
     train = {read_caption(caption) for caption in dataset.split("train").captions}
@@ -179,7 +179,7 @@ def test_the_command_says_what_it_painted(
     sibling: Workspace, options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: dict[str, Any] = {}
-    monkeypatch.setattr("benchmarks.tones.keep_results", lambda name, results: kept.update({name: results}))
+    monkeypatch.setattr("benchmarks.comparisons.tones.keep_results", lambda name, results: kept.update({name: results}))
     made = (sibling.directory("prior") / "manifest.json").stat().st_ino
     assert main(options) == 0
     assert made == (sibling.directory("prior") / "manifest.json").stat().st_ino

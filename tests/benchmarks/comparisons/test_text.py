@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.text import FORMS, compare, table
+from benchmarks.comparisons.text import FORMS, compare, table
 from stages.__main__ import parse_config
 from stages.workspace import Workspace
 

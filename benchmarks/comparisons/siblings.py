@@ -26,7 +26,11 @@ def run_stage(stage: str, options: list[str]) -> Workspace:
 
 
 def run_sibling(own: Workspace, name: str, shared: Sequence[str], stage: str, options: list[str]) -> Workspace:
-    """The stage, of the run `<run>-<name>`, which shares those stages of the own run that are up to date."""
+    """The stage, of the run `<run>-<name>`, which shares those stages of the own run that are up to date.
+
+    Raises:
+        SystemExit: the stage could not be run, and has said why.
+    """
     options = [*options, "--run", f"{own.config.run}-{name}"]
     _share(own, Workspace(parse_config(stage, options)), shared)
     return run_stage(stage, options)
