@@ -53,6 +53,7 @@ class Workspace:
         self.config = config
         self.root = Path(config.checkpoints) / config.run
         self._started = time.monotonic()
+        self._at_start: dict[str, dict[str, Any]] = {}
 
     # ---- reading -----------------------------------------------------------------------------------------------
 
@@ -129,10 +130,11 @@ class Workspace:
         folder = self.root / ".work" / stage
         wanted = json.dumps(self._wanted(stage), sort_keys=True)
         key = folder / "fingerprint.json"
-        if folder.exists() and not (key.is_file() and key.read_text() == wanted):
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        key.write_text(wanted)
+        if key.is_file() and key.read_text() == wanted:
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _write_atomically(key, wanted)
         return folder
 
     @contextmanager
@@ -163,9 +165,12 @@ class Workspace:
     def locked(self, stage: str) -> Iterator[None]:
         """Keeps a second process from running the same stage of the same run, or the same part of it.
 
+        What is published inside was made from the inputs that were there when it began.
+
         Raises:
-            StageError: another process is at it.
+            StageError: another process is at it, or what lies in the artefact's place was not made here.
         """
+        _refuse_what_is_not_ours(self.directory(stage))
         part = getattr(getattr(self.config, stage), "part", "")
         names = [self.directory(stage).name, part, "lock"]
         lock = self.directory(stage).parent / ("." + ".".join(name for name in names if name))
@@ -175,17 +180,20 @@ class Workspace:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StageError(f"another process is running '{stage}' of this run ({lock}); wait for it") from None
+            self._at_start[stage] = self._wanted(stage)
             try:
                 yield
             except BaseException:
                 self._keep_time(stage)
                 raise
+            finally:
+                del self._at_start[stage]
 
     def _keep_time(self, stage: str) -> None:
         """Notes the time that an unfinished stage has taken, so that its manifest can count it."""
         notes = self.root / ".work" / stage / "seconds.json"
         if notes.parent.is_dir():
-            notes.write_text(json.dumps(self._seconds(stage)))
+            _write_atomically(notes, json.dumps(self._seconds(stage)))
 
     def _seconds(self, stage: str) -> float:
         """Wall time of the stage in this process and in those that were interrupted before it, seconds."""
@@ -215,7 +223,7 @@ class Workspace:
         return {
             "stage": stage,
             "run": self.config.run,
-            **self._wanted(stage),
+            **(self._at_start.get(stage) or self._wanted(stage)),
             "figures": output.figures,
             "device": _device(),
             "versions": {"python": platform.python_version()} | _versions(),
@@ -267,6 +275,15 @@ def _write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def _refuse_what_is_not_ours(folder: Path) -> None:
+    """A stage puts its artefact in the place of the folder that is there: that must not be somebody's own files."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise StageError(
+            f"{folder} holds files and no {MANIFEST}, so this program did not make it, and would replace it: "
+            "choose another name, or move the files"
+        )
+
+
 def _replace_folder(new: Path, final: Path) -> None:
     """Puts `new` in the place of `final`; a crash between the two renames leaves no artefact, never half of one."""
     old = final.parent / f".{final.name}.old"
@@ -288,9 +305,12 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of this source tree; None outside a checkout."""
+    """The commit of this source tree; None outside a checkout, or without git."""
     here = Path(__file__).resolve().parent
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
     return answer.stdout.strip() or None
 
 

@@ -132,6 +132,33 @@ def test_a_stage_of_a_run_has_one_process(config: RunConfig) -> None:
         pass
 
 
+def test_files_that_no_stage_made_are_not_replaced(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    own = workspace.directory("data") / "holiday.png"
+    own.parent.mkdir(parents=True)
+    own.write_text("x")
+    with pytest.raises(StageError, match="this program did not make it"), workspace.locked("data"):
+        pytest.fail("it began")
+    assert own.is_file()
+
+
+def test_what_was_made_while_an_input_changed_is_of_the_input_that_was_read(config: RunConfig) -> None:
+    workspace = Workspace(config)
+    publish(workspace, "data")
+    with workspace.locked("blip"):
+        with Workspace(config).publish("data") as output:
+            (output.directory / "weights.bin").write_bytes(b"the new set")
+        with workspace.publish("blip") as output:
+            (output.directory / "weights.bin").write_bytes(b"of the old set")
+    assert "made from another 'data'" in str(workspace.why_stale("blip"))
+
+
+def test_git_need_not_be_there(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    publish(Workspace(config), "data")
+    assert Workspace(config).manifest("data")["git_commit"] is None
+
+
 def test_time_of_interrupted_attempts_counts(config: RunConfig) -> None:
     publish(Workspace(config), "data", "blip")
     began = time.monotonic()
