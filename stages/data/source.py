@@ -61,7 +61,7 @@ def _folder_digest(folder: Path) -> str | None:
             path = Path(directory) / name
             if path.is_file():
                 status = path.stat()
-                state.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                state.update(os.fsencode(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()
 
 

@@ -1,16 +1,20 @@
 """The source `folder` with a caption file beside each picture."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from stages.config import RunConfig
 from stages.config.data import DataConfig, FolderConfig
 from stages.data import PreparedSet, load_dataset
 from stages.data.folder import FolderSource, read_folder
 from stages.data.prepared import PreparedWriter
+from stages.data.source import digest
 from stages.errors import StageError
+from stages.workspace import Workspace
 
 
 def add(path: Path, number: int, caption: str | None) -> None:
@@ -86,6 +90,33 @@ def test_captions_must_be_utf8(tmp_path: Path) -> None:
     (tmp_path / "f" / "a.txt").write_bytes(b"caf\xe9")
     with pytest.raises(StageError, match=r"a\.txt: not UTF-8"):
         read_folder(str(tmp_path / "f"))
+
+
+def test_a_name_that_is_no_utf8_is_one_line(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    add(tmp_path / "f" / "a.png", 0, "x")
+    before = digest(DataConfig(source="folder", folder=FolderConfig(path=str(tmp_path / "f"))))
+    add(tmp_path / "f" / odd, 1, "y")
+    assert digest(DataConfig(source="folder", folder=FolderConfig(path=str(tmp_path / "f")))) != before
+    with pytest.raises(StageError, match=r"the name 'caf\\udce9.png' is not UTF-8: rename the file"):
+        read_folder(str(tmp_path / "f"))
+
+
+def test_pictures_in_the_prepared_sets_own_place_are_left_alone(tmp_path: Path) -> None:
+    add(tmp_path / "data" / "pics" / "raw" / "a.png", 0, "x")
+    for path in ("pics", "pics/raw"):
+        config = RunConfig(
+            run="toy",
+            datasets=str(tmp_path / "data"),
+            checkpoints=str(tmp_path / "checkpoints"),
+            data=DataConfig(name="pics", source="folder", folder=FolderConfig(path=str(tmp_path / "data" / path))),
+        )
+        with (
+            pytest.raises(StageError, match="is in the prepared set's own folder"),
+            Workspace(config).publish("data") as output,
+        ):
+            FolderSource(config.data, 0).write(PreparedWriter(output.directory, 16))
+        assert (tmp_path / "data" / "pics" / "raw" / "a.png").is_file()
 
 
 def test_linked_folders_are_not_entered(tmp_path: Path) -> None:

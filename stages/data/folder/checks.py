@@ -21,8 +21,10 @@ def check_name(name: str, place: str, folder: Path) -> str:
     """The name as a plain path below the folder.
 
     Raises:
-        StageError: it is absolute or leads upwards.
+        StageError: it is absolute, leads upwards or cannot be written as UTF-8.
     """
+    if not is_unicode(name):
+        raise StageError(f"{place}: the name {short(name)} is not UTF-8: rename the file")
     upwards = ".." in PureWindowsPath(name).parts or ".." in PurePosixPath(name).parts
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or upwards:
         raise StageError(f"{place}: file_name {short(name)} leads out of the folder: give a path inside {folder}")
@@ -54,7 +56,7 @@ def check_captions(text: object, name: str, place: str) -> list[str]:
         raise StageError(f"{place}: the list of captions of {name} is empty: write one or remove the record")
     checked = []
     for caption in captions:
-        if not isinstance(caption, str) or not _is_unicode(caption):
+        if not isinstance(caption, str) or not is_unicode(caption):
             raise StageError(f"{place}: the caption of {name} is not text but {short(caption)}: write one in words")
         if not any(character.isalnum() for character in caption):
             raise StageError(f"{place}: the caption of {name} is empty: write one or remove the record")
@@ -66,12 +68,12 @@ def check_tag(record: dict[str, Any], key: str, place: str) -> str | None:
     """The record's `group` or `split`, as text; None where it has none.
 
     Raises:
-        StageError: it is neither text nor a number.
+        StageError: it is neither a number nor text that can be written as UTF-8.
     """
     value = record.get(key)
     if value is None or value == "":
         return None
-    if not isinstance(value, str | int):
+    if not isinstance(value, str | int) or not is_unicode(str(value)):
         raise StageError(f"{place}: '{key}' must be text or a number, got {short(value)}: correct it")
     return str(value)
 
@@ -110,6 +112,6 @@ def lines_of(path: Path) -> Iterator[str]:
                 raise StageError(f"{path}, line {number}: not UTF-8 text: save the file as UTF-8") from None
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether the text can be written as UTF-8: JSON can spell half of a character."""
+def is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can spell half of a character, and a file's name can be any bytes."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.data.entries import Caption
 from stages.data.folder.catalogue import Catalogue
-from stages.data.folder.checks import MAX_TEXT, check_captions, check_inside, decode, picture_suffixes
+from stages.data.folder.checks import MAX_TEXT, check_captions, check_inside, check_name, decode, picture_suffixes
 from stages.errors import StageError
 
 
@@ -36,7 +36,8 @@ def read_sidecars(root: Path) -> Catalogue:
             raise StageError(f"{path} has no caption: write one into {text.name} beside it or remove the picture")
         for file in (path, text):
             check_inside(file, str(file), resolved)
-        catalogue.add(path.relative_to(root).as_posix(), [_caption(text, path.name)])
+        name = check_name(path.relative_to(root).as_posix(), ascii(str(root)), root)
+        catalogue.add(name, [_caption(text, path.name)])
         captioned.add(text)
     if not len(catalogue):
         raise StageError(
