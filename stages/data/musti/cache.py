@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages.errors import StageError
 
-_DEAD = "dead.jsonl"
+DEAD = "dead.jsonl"
 _PARTIAL = ".part"
 
 
@@ -59,11 +59,11 @@ class PictureCache:
     def remember_dead(self, url: str, reason: str) -> None:
         """Notes that the url's host declared it dead, so that an interrupted run does not ask again."""
         self.dead[url] = reason
-        with (self.folder / _DEAD).open("a", encoding="utf-8") as file:
+        with (self.folder / DEAD).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"url": url, "reason": reason}) + "\n")
 
     def _read_dead(self) -> dict[str, str]:
-        path = self.folder / _DEAD
+        path = self.folder / DEAD
         dead: dict[str, str] = {}
         lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
         for line in lines:
@@ -98,7 +98,7 @@ def open_cache(folder: Path) -> Iterator[PictureCache]:
 
 def forget_dead(folder: Path) -> None:
     """Lets the next run ask again for links that were dead in this one: it has been completed."""
-    (folder / _DEAD).unlink(missing_ok=True)
+    (folder / DEAD).unlink(missing_ok=True)
 
 
 def url_key(url: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from stages.config.data import DataConfig
 from stages.data.assembly import assemble
 from stages.data.entries import Caption, Entry
-from stages.data.musti.cache import forget_dead, url_key
+from stages.data.musti.cache import DEAD, forget_dead, url_key
 from stages.data.musti.dropped import Dropped
 from stages.data.musti.fetch import Fetched, fetch_pictures
 from stages.data.musti.pairs import Pair, caption_of, choose_pairs, read_pairs
@@ -44,8 +44,9 @@ class MustiSource:
         Raises:
             StageError: a record that cannot be used, too many missing pictures, or too few for the splits.
         """
-        if Path(self.musti.cache).resolve() == (writer.directory.parent / self.config.name).resolve():
-            raise StageError(f"data.musti.cache: {self.musti.cache} is the prepared set's own folder: name another")
+        own = writer.directory.parent / self.config.name
+        if Path(self.musti.cache).resolve().is_relative_to(own.resolve()):
+            raise StageError(f"data.musti.cache: {self.musti.cache} is in the prepared set's own folder: name another")
         dropped = Dropped()
         pairs = self._read(dropped)
         captioned = self._caption(pairs, dropped)
@@ -106,9 +107,11 @@ class MustiSource:
             kept = Path(self.musti.cache) / MISSING  # the prepared set will not be there
             write_missing(kept, fetched, lost)
             if not fetched.files:
+                forget_dead(kept.parent)  # what answers for every host is no host
                 raise StageError(f"no picture could be fetched, see {kept} for the reasons: check the network")
             limit = f"data.musti.max_missing {self.musti.max_missing:g}"
-            raise StageError(f"{missing}, more than {limit}: see {kept}; raise the limit or try again later")
+            again = f"remove {kept.with_name(DEAD)} to ask for them again"
+            raise StageError(f"{missing}, more than {limit}: see {kept}; raise the limit, or {again}")
         write_missing(writer.directory / MISSING, fetched, lost)
         path = writer.directory.parent / self.config.name / MISSING
         logger.info("data: %s, which costs %d of the pairs; they are listed in %s", missing, lost.total(), path)

@@ -124,6 +124,10 @@ def test_no_picture_at_all_is_an_error(tmp_path: Path, server: PictureServer, co
     config = files(tmp_path, config, [record(server.url("/gone"), 1)], [record(server.url("/gone"), 2)])
     with pytest.raises(StageError, match=r"no picture could be fetched, see .*missing.csv"):
         prepare(tmp_path, config)
+    asked = server.requests.total()
+    with pytest.raises(StageError, match="no picture could be fetched"):
+        prepare(tmp_path, config, "again")
+    assert server.requests.total() == 2 * asked  # the network may be there now
 
 
 def test_what_cannot_be_used_is_named(tmp_path: Path, server: PictureServer, config: MustiConfig) -> None:
@@ -133,7 +137,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, server: PictureServer, con
         ({"train": "", "test": ""}, "data.musti.train is empty"),
         ({"train": "none.json"}, "data.musti.train: there is no file none.json"),
         ({"languages": ("fr",)}, "data.musti.languages: none of the 6 pairs is in fr"),
-        ({"cache": own}, "data.musti.cache: .* is the prepared set's own folder"),
+        ({"cache": own}, "data.musti.cache: .* is in the prepared set's own folder"),
         ({"cache": good.train}, "data.musti.cache: .* is not a folder"),
     ]
     for number, (changes, message) in enumerate(cases):
