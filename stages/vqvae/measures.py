@@ -46,8 +46,8 @@ def measure(network: VQVAE, batches: Sweep, resampling: Resampling) -> Table:
     """Figures of a held-out split, means with intervals over its pairs.
 
     Args:
-        batches: of `PictureBatch`, in mixed order, so that the picture before a picture is another one; the figures do
-            not depend on how many there are in a batch.
+        batches: of `PictureBatch`, in mixed order, so that the picture before a picture is of another kind; the figures
+            do not depend on how many there are in a batch.
 
     Returns:
         `mse` in [-1,1], `psnr_db` (peak 2) and `psnr_db_as_published` (peak 1) of that mean error; for each level
@@ -64,14 +64,28 @@ def measure(network: VQVAE, batches: Sweep, resampling: Resampling) -> Table:
         captions.append(network.decode_text_embedding(network.embed_top(network.encode_text(batch.text_embedding))))
     codes = Codes(torch.cat([part.top for part in parts]), torch.cat([part.bottom for part in parts]))
     table = rebuilding(_squared_errors(network, codes, batches), resampling)
+    another = other_pictures(codes)
     for level in LEVELS:
         indices = getattr(codes, level)
-        others = codes._replace(**{level: indices.roll(1, dims=0)})
+        others = codes._replace(**{level: indices[another]})
         use = code_use(indices, network.codebook_size, resampling)
         errors = _squared_errors(network, others, batches)
         use["mse_other"] = mean_metric(errors, f"{_PER_LEVEL['mse_other']}; {_REBUILT}", resampling)
         table |= {f"{name}_{level}": metric for name, metric in use.items()}
     return table | retrieval(torch.cat(captions), torch.cat(pictures), resampling)
+
+
+def other_pictures(codes: Codes) -> Tensor:
+    """For each pair (n,) the number of one with another picture: that which was first met before its own was.
+
+    A picture with several captions is there several times; pictures are told apart by their codes on both levels.
+    """
+    both = torch.cat([codes.top.flatten(1), codes.bottom.flatten(1)], dim=1).cpu().numpy()
+    firsts: dict[bytes, int] = {}
+    own = [firsts.setdefault(row.tobytes(), number) for number, row in enumerate(both)]
+    distinct = list(firsts.values())
+    before = dict(zip(distinct, [distinct[-1], *distinct[:-1]], strict=True))
+    return torch.tensor([before[first] for first in own])
 
 
 def rebuilding(errors: np.ndarray, resampling: Resampling) -> Table:

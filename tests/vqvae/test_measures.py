@@ -13,8 +13,8 @@ from stages.config.vqvae import VqvaeConfig
 from stages.data import PreparedSet, Record
 from stages.metrics import Resampling, Table, figures_of
 from stages.training import Sweep
-from stages.vqvae import VQVAE, VQVAESizes
-from stages.vqvae.measures import code_use, collapsed_levels, measure, rebuilding, retrieval
+from stages.vqvae import VQVAE, Codes, VQVAESizes
+from stages.vqvae.measures import code_use, collapsed_levels, measure, other_pictures, rebuilding, retrieval
 from stages.vqvae.stage import Pairs, sweep
 
 RESAMPLING = Resampling(50, 0)
@@ -60,9 +60,18 @@ def test_figures_do_not_depend_on_the_batches() -> None:
     pairs = pairs_of(41, 16)
     whole = values(measure(network, Sweep(pairs.batch, len(pairs), 128, mixed=True), RESAMPLING))
     assert min(whole[f"mse_other_{level}"] for level in ("top", "bottom")) > 1.01 * whole["mse"]
-    for size in (10, 5, 1):  # of 41 the last one is alone
+    for size in (10, 5, 1):  # of 41 the last one would be alone
         parts = values(measure(network, Sweep(pairs.batch, len(pairs), size, mixed=True), RESAMPLING))
         assert parts == pytest.approx(whole, rel=1e-5), size
+
+
+def test_another_picture_is_never_the_same_with_another_caption() -> None:
+    top = torch.tensor([0, 1, 1, 2, 0, 3])[:, None, None].expand(-1, 2, 2)
+    bottom = torch.tensor([5, 5, 5, 5, 5, 5])[:, None, None].expand(-1, 4, 4)
+    assert other_pictures(Codes(top, bottom)).tolist() == [5, 0, 0, 1, 5, 3]
+    assert other_pictures(Codes(bottom, top)).tolist() == [5, 0, 0, 1, 5, 3]
+    once = torch.arange(7)[:, None, None]
+    assert other_pictures(Codes(once, once)).tolist() == [6, 0, 1, 2, 3, 4, 5]
 
 
 def test_every_mean_has_its_interval_and_what_is_none_has_not() -> None:
