@@ -125,13 +125,36 @@ def _compare_runs(options: list[str]) -> int:
 
 
 def _run_process(command: list[str]) -> int:
-    """Exit status of a stage's process. Ctrl-C goes to it as well, and it is given the time to save where it stands."""
-    previous = signal.signal(signal.SIGINT, lambda number, frame: None)
+    """Exit status of a stage's process. Who stops this one stops it too, and it has the time to save where it stands.
+
+    Ctrl-C goes to both; SIGTERM, which goes to one, is passed on.
+
+    Raises:
+        StageError: something else has ended it.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    asked = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(number)
+        if process is not None and number == signal.SIGTERM:
+            process.send_signal(number)
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        status = subprocess.run(command, check=False).returncode
+        process = subprocess.Popen(command)
+        if signal.SIGTERM in asked:  # before there was a process
+            process.send_signal(signal.SIGTERM)
+        status = process.wait()
     finally:
-        signal.signal(signal.SIGINT, previous)
-    return Interrupted.exit_status if status < 0 else status
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if status >= 0:
+        return status
+    if -status not in previous:
+        how = signal.Signals(-status).name
+        raise StageError(f"the stage's process was ended by {how}: was there too little memory, or room on the disk?")
+    return Interrupted.exit_status
 
 
 def parse_config(verb: str, options: list[str]) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages import __main__ as command_line
+from stages.errors import StageError
 from stages.workspace import Workspace
 
 
@@ -69,3 +70,34 @@ def test_ctrl_c_leaves_a_stage_the_time_to_save(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert (tmp_path / "saved").exists()
+
+
+def test_sigterm_leaves_a_stage_the_time_to_save(tmp_path: Path) -> None:
+    """A machine's manager sends it to `all` alone, which must not leave the stage behind."""
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "def save(number, frame):\n"
+        f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+    parent = (
+        "import sys; from stages.__main__ import _run_process;"
+        f"sys.exit(_run_process([sys.executable, '-c', {child!r}]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    for _ in range(200):
+        if (tmp_path / "ready").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 130
+    assert (tmp_path / "saved").exists()
+
+
+def test_a_process_that_was_killed_is_said_to_be() -> None:
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(StageError, match="ended by SIGKILL"):
+        command_line._run_process([sys.executable, "-c", killed])

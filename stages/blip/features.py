@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,10 @@ def _batches(rows: np.ndarray, desc: str, device: str) -> Iterator[np.ndarray]:
 
 
 def _new(directory: Path, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    array: np.ndarray = open_memmap(directory / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+    path = directory / f"{name}.npy"
+    array: np.ndarray = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:  # a full disk is an error here, but would be a crash while features are written
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
 
 

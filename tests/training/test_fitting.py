@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from stages.config.precision import Precision
 from stages.errors import Interrupted, StageError
-from stages.training import Batches, Best, Sweep, adamw_cosine, fit, radam_lookahead
+from stages.training import Batches, Best, Sweep, adamw_cosine, fit, radam_lookahead, steps_done
+from stages.training.curves import Curves
 
 DATA = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
 
@@ -116,6 +117,14 @@ def curves(scratch: Path) -> list[dict[str, Any]]:
 def assert_same_weights(one: Regression, other: Regression) -> None:
     for name, value in one.network.state_dict().items():
         assert torch.equal(value, other.network.state_dict()[name]), name
+
+
+def test_a_line_of_curves_that_was_cut_is_left_out(tmp_path: Path) -> None:
+    path, whole = tmp_path / "curves.jsonl", '{"fit": "x", "step": 3}\n'
+    path.write_text(whole + '{"fit": "x", "st')
+    assert steps_done(path, "x") == 3
+    Curves(path, "y", 0)
+    assert path.read_text() == whole
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
