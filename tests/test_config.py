@@ -44,6 +44,8 @@ def test_overrides_win_wherever_the_config_is_named(tmp_path: Path, named: list[
         ("vqvae:\n  lr: -1\n", "vqvae.lr must be above 0"),
         ("data:\n  image_size: 63\n", "multiple of 8, got 63"),
         ("prior:\n  top:\n    kernel: 4\n", "kernel must be odd"),
+        ("diffusion:\n  ema_decay: 1.0\n", "ema_decay must be in"),
+        ("diffusion:\n  channels: [0]\n", "channels must be multiples of 32"),
         ("prior:\n  top:\n    heads: 0\n", "heads must be at least 1"),
         ("prior:\n  bottom:\n    text_layers: -1\n", "text_layers must not be negative"),
         ("prior:\n  text: words\n", "prior.text"),

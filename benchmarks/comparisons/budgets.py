@@ -10,6 +10,8 @@ from typing import Any
 
 from benchmarks.comparisons.siblings import run_sibling, run_stage
 from benchmarks.record import keep_results
+from stages.__main__ import parse_config
+from stages.errors import StageError
 from stages.markdown import markdown_table
 from stages.workspace import Workspace
 
@@ -18,7 +20,11 @@ SHARED = ("blip", "vqvae", "codes", "prior")
 
 def main(options: list[str]) -> int:
     """Trains what is not trained yet, scores, prints the table, writes `benchmarks/results/budgets.json`."""
-    rows = compare(options)
+    try:
+        rows = compare(options)
+    except StageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
     print(table(rows))
     keep_results("budgets", rows)
     return 0
@@ -31,8 +37,11 @@ def compare(options: list[str]) -> dict[str, dict[str, Any]]:
         options: as of a stage, such as `--config configs/demo.yaml`.
 
     Raises:
+        StageError: the baseline is a tuned checkpoint, whose budget is not that of its tuning.
         SystemExit: a stage could not be run, and has said why.
     """
+    if parse_config("diffusion", options).diffusion.pretrained:
+        raise StageError("diffusion.pretrained: a checkpoint has learned before, so that no budget is the prior's")
     run_stage("prior", options)
     own = run_stage("diffusion", options)
     rivals = {}

@@ -86,8 +86,12 @@ class DiffusionConfig:
     """How pictures are made."""
 
     def __post_init__(self) -> None:
-        if not self.channels or any(c % 32 for c in self.channels):
+        if not self.channels or any(c < 1 or c % 32 for c in self.channels):
             raise ValueError(f"diffusion.channels must be multiples of 32, got {self.channels}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"diffusion.ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.weight_decay < 0:
+            raise ValueError(f"diffusion.weight_decay must not be negative, got {self.weight_decay}")
         if not 0 <= self.caption_dropout < 1:
             raise ValueError(f"diffusion.caption_dropout must be in [0, 1), got {self.caption_dropout}")
         for name in (

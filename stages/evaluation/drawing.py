@@ -27,14 +27,17 @@ class Drawn:
 
 
 def draw_pictures(draw: Draw, count: int, batch_size: int, scratch: Path, desc: str) -> Drawn:
-    """Pictures of `count` prompts, a file in `scratch` for each batch."""
+    """Pictures of `count` prompts, a file in `scratch` for each batch; what is compiled at first use does not count."""
     scratch.mkdir(parents=True, exist_ok=True)
-    pictures, batches = [], []
+    pictures, batches, warm = [], [], False
     with tqdm(total=count, desc=desc, unit="picture", leave=False, dynamic_ncols=True) as bar:
         for first in range(0, count, batch_size):
             last = min(first + batch_size, count)
             path = scratch / f"{first:06d}-{last:06d}.npz"
             if not path.is_file():
+                if not warm:
+                    draw(first, first + 1)
+                    warm = True
                 _draw_batch(draw, first, last, path)
             with np.load(path, allow_pickle=False) as batch:
                 pictures.append(batch["pictures"])

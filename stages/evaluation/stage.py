@@ -44,7 +44,7 @@ from stages.evaluation.seeds import seeds_section
 from stages.evaluation.sweep import sweep_section
 from stages.metrics import Resampling, find_thesaurus
 from stages.metrics.inception import load_inception
-from stages.metrics.perceptual import load_lpips
+from stages.metrics.perceptual import lpips_for
 from stages.workspace import Output, Workspace
 
 log = logging.getLogger("stages.evaluation")
@@ -117,7 +117,7 @@ def _instruments(config: RunConfig, dataset: PreparedSet, blip: Blip, judge: Jud
     return Instruments(
         blip=blip,
         judge=judge,
-        perceptuals={backbone: load_lpips(backbone) for backbone in section.lpips_backbones},
+        perceptuals={backbone: lpips_for(backbone, dataset.image_size) for backbone in section.lpips_backbones},
         pool=pool_captions(blip, section.split, dataset.split(section.split).captions, section.caption_batch_size),
         thesaurus=find_thesaurus(),
         resampling=Resampling(section.bootstrap_repeats, config.seed),

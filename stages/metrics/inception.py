@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.metrics.perceptual import EVALUATE_AGAIN
+
 WEIGHTS_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
@@ -46,10 +48,10 @@ def load_inception() -> Inception:
     """Inception v3 as FID's authors used it, from the torch hub cache; nothing is downloaded."""
     if importlib.util.find_spec("torch_fidelity") is None:
         return Inception(
-            None, "the package torch-fidelity is not installed; pip install '.[fid]' and run: make evaluation"
+            None, f"the package torch-fidelity is not installed; pip install '.[fid]' and {EVALUATE_AGAIN}"
         )
     path = weights_file()
-    how = f"put {WEIGHTS_URL} there and run: make evaluation"
+    how = f"put {WEIGHTS_URL} there and {EVALUATE_AGAIN}"
     if not path.is_file():
         return Inception(None, f"the weights of Inception v3 are not at {path}; {how}")
     with path.open("rb") as handle:

@@ -10,6 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+EVALUATE_AGAIN = "remove the run's folder evaluation/, then run: make evaluation"
+"""What is installed on the machine is no setting, so that an evaluation does not become stale by it."""
+
+
+SMALLEST_ALEX_SIDE = 32
+"""Pixels of a picture of which AlexNet's last layers leave something; VGG-16 takes any that a data set may have."""
+
 
 class Perceptual(NamedTuple):
     """An LPIPS network, or the reason why there is none."""
@@ -18,19 +25,26 @@ class Perceptual(NamedTuple):
     reason: str | None
 
 
+def lpips_for(backbone: str, side: int) -> Perceptual:
+    """As `load_lpips`, for pictures of that side in pixels."""
+    if backbone == "alex" and side < SMALLEST_ALEX_SIDE:
+        return Perceptual(None, f"AlexNet leaves nothing of pictures of less than {SMALLEST_ALEX_SIDE} pixels")
+    return load_lpips(backbone)
+
+
 def weights_file(backbone: str) -> Path:
     """Where torch hub keeps the ImageNet weights of a backbone (`alex` or `vgg`), there or not."""
     return Path(torch.hub.get_dir()) / "checkpoints" / _weights_url(backbone).rpartition("/")[2]
 
 
-def load_lpips(backbone: str, stage: str = "evaluation") -> Perceptual:
+def load_lpips(backbone: str, again: str = EVALUATE_AGAIN) -> Perceptual:
     """LPIPS v0.1 with its backbone from the torch hub cache; nothing is downloaded, no random weights are ever used.
 
     Args:
-        stage: what the reason says to run again once the weights are there.
+        again: what the reason says to do once the weights are there.
     """
     path = weights_file(backbone)
-    how = f"put {_weights_url(backbone)} there and run: make {stage}"
+    how = f"put {_weights_url(backbone)} there and {again}"
     if not path.is_file():
         return Perceptual(None, f"the ImageNet weights of the backbone '{backbone}' are not at {path}; {how}")
     if not _is_whole(path):

@@ -139,4 +139,4 @@ def read_json(path: Path) -> Any:
 
 def system_name(system: str) -> str:
     """What a system is called on the page."""
-    return COMPARED[system].title if system in COMPARED else system.replace("_", " ").capitalize()
+    return COMPARED[system].title if system in COMPARED else system[:1].upper() + system[1:]

@@ -12,7 +12,7 @@ from stages.config.vqvae import VqvaeConfig
 from stages.data import PreparedSet, Split, load_dataset, pictures_at_once, to_tensor
 from stages.errors import StageError
 from stages.metrics import TABLE_REPEATS, Resampling, figures_of, write_table
-from stages.metrics.perceptual import load_lpips
+from stages.metrics.perceptual import SMALLEST_ALEX_SIDE, load_lpips
 from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.vqvae.adversarial import SMALLEST_SIDE
 from stages.vqvae.measures import collapsed_levels, measure
@@ -22,7 +22,6 @@ from stages.vqvae.storage import save_vqvae
 from stages.workspace import Workspace
 
 log = logging.getLogger("stages.vqvae")
-SMALLEST_ALEX_SIDE = 32
 
 
 class Pairs:
@@ -107,7 +106,7 @@ def _lpips(section: VqvaeConfig) -> nn.Module | None:
     """
     if section.lpips_weight == 0:
         return None
-    found = load_lpips(section.lpips_backbone, "vqvae")
+    found = load_lpips(section.lpips_backbone, "run: make vqvae")
     if found.network is None:
         raise StageError(f"vqvae.lpips_weight is {section.lpips_weight}, but {found.reason}")
     return found.network

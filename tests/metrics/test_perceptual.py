@@ -4,7 +4,7 @@ import lpips
 import pytest
 import torch
 
-from stages.metrics.perceptual import load_lpips, lpips_distance, weights_file
+from stages.metrics.perceptual import SMALLEST_ALEX_SIDE, load_lpips, lpips_distance, lpips_for, weights_file
 
 
 @pytest.mark.parametrize("backbone", ["alex", "vgg"])
@@ -33,3 +33,12 @@ def test_the_distance_is_of_each_picture_and_0_to_itself() -> None:
     target[1] = -target[1]
     distance = lpips_distance(network, image, target)
     assert distance.shape == (3,) and distance[0] == distance[2] == 0 and distance[1] != 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torchvision")
+@pytest.mark.parametrize(("backbone", "side"), [("alex", SMALLEST_ALEX_SIDE), ("vgg", 16)])
+def test_the_smallest_pictures_have_a_distance_and_smaller_ones_a_reason(backbone: str, side: int) -> None:
+    network = lpips.LPIPS(net=backbone, pretrained=False, pnet_rand=True, verbose=False)
+    image = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert lpips_distance(network, image, -image).isfinite().all()
+    assert "leaves nothing of pictures" in str(lpips_for("alex", SMALLEST_ALEX_SIDE - 1).reason)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.comparisons.budgets import budgets, compare, table
+from benchmarks.comparisons.budgets import main as command
 from stages.__main__ import main, parse_config
 from stages.diffusion import load_rival
 from stages.errors import StageError
@@ -41,6 +42,11 @@ def test_both_budgets_are_trained_once_and_scored(options: list[str]) -> None:
     made = (rival.directory("diffusion") / "manifest.json").stat().st_ino
     compare([*options, *FEW])
     assert made == (rival.directory("diffusion") / "manifest.json").stat().st_ino
+
+
+def test_a_tuned_checkpoint_has_no_such_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["--config", "configs/demo.yaml", "--diffusion.pretrained", "someone/something"]) == 2
+    assert capsys.readouterr().err.startswith("error: diffusion.pretrained: ")
 
 
 def test_time_is_shared_out_by_the_seconds_of_a_step(options: list[str]) -> None:
