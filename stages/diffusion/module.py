@@ -10,7 +10,7 @@ from torch import Tensor
 from stages.config.diffusion import DiffusionConfig
 from stages.diffusion.network import training_scheduler
 from stages.diffusion.objective import denoising_losses
-from stages.training import adamw_cosine
+from stages.training import adamw_cosine, other_rows
 
 
 class NoisingBatch(NamedTuple):
@@ -63,7 +63,8 @@ class DiffusionModule(pl.LightningModule):
         t = (torch.arange(size) * self.config.train_timesteps // size).to(device)
         eps = torch.randn(batch.x_0.shape, generator=torch.Generator().manual_seed(number)).to(device)
         everyone = torch.ones(size, dtype=torch.bool, device=device)
-        shuffled = batch._replace(text=batch.text.roll(1, dims=0), text_mask=batch.text_mask.roll(1, dims=0))
+        others = other_rows(batch.x_0, batch.text)
+        shuffled = batch._replace(text=batch.text[others], text_mask=batch.text_mask[others])
         return self._losses(batch, everyone, t, eps), self._losses(shuffled, everyone, t, eps)
 
     def _losses(self, batch: NoisingBatch, kept: Tensor, t: Tensor, eps: Tensor) -> Tensor:

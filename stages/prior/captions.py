@@ -35,9 +35,9 @@ class Captions(NamedTuple):
         """The captions there."""
         return Captions(*(form.to(device) for form in self))
 
-    def shuffle(self) -> "Captions":
-        """Each row with the caption of the row before it, the first with the last's."""
-        return Captions(*(form.roll(1, dims=0) for form in self))
+    def take(self, rows: Tensor) -> "Captions":
+        """Those of these rows (n,) int64."""
+        return Captions(*(form[rows] for form in self))
 
     def beside_none(self) -> "Captions":
         """2B rows: the captions, then as many rows without."""

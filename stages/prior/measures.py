@@ -47,6 +47,6 @@ def bits_by_picture(module: PriorModule, batches: Sweep) -> dict[str, np.ndarray
     found: dict[str, list[Tensor]] = {told: [] for told in TOLD}
     for batch in batches:
         found[""].append(module.bits_per_code(batch))
-        found["_shuffled"].append(module.bits_per_code(batch._replace(captions=batch.captions.shuffle())))
+        found["_shuffled"].append(module.bits_per_code(batch.with_others_captions()))
         found["_uncaptioned"].append(module.bits_per_code(batch._replace(captions=batch.captions.drop())))
     return {told: torch.cat(bits).double().numpy() for told, bits in found.items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 from stages.config.prior import LevelConfig, PriorConfig
 from stages.prior.captions import Captions
 from stages.prior.pixelsnail import PixelSNAIL
-from stages.training import adamw_cosine
+from stages.training import adamw_cosine, other_rows
 
 
 class CodeBatch(NamedTuple):
@@ -23,6 +23,10 @@ class CodeBatch(NamedTuple):
     """(B,h,w) int64 codes of the level above; None on the top level."""
     captions: Captions
     """B of them."""
+
+    def with_others_captions(self) -> "CodeBatch":
+        """Each picture with the caption of another one, in other words; see `other_rows`."""
+        return self._replace(captions=self.captions.take(other_rows(self.codes, self.captions.pooled)))
 
 
 def bits_per_code(logits: Tensor, codes: Tensor) -> Tensor:
@@ -46,11 +50,10 @@ class PriorModule(pl.LightningModule):
         return nll
 
     def validation_step(self, batch: CodeBatch, batch_idx: int) -> None:
-        shuffled = batch._replace(captions=batch.captions.shuffle())
         size = len(batch.codes)
         nll = self._step(batch)
         self.log_dict({"val/loss": nll, "val/nll_bits_per_code": nll}, batch_size=size)
-        self.log("val/nll_bits_per_code_shuffled", self._step(shuffled), batch_size=size)
+        self.log("val/nll_bits_per_code_shuffled", self._step(batch.with_others_captions()), batch_size=size)
 
     def bits_per_code(self, batch: CodeBatch) -> Tensor:
         """Of each picture (B,), in bits."""

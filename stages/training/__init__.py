@@ -2,6 +2,7 @@
 
 from stages.training.batches import Batches, Sweep
 from stages.training.callbacks import Best
+from stages.training.controls import other_rows
 from stages.training.curves import steps_done
 from stages.training.fitting import fit
 from stages.training.optimisation import adamw_cosine, parameter_count, radam_lookahead
@@ -14,6 +15,7 @@ __all__ = [
     "adamw_cosine",
     "fit",
     "multiplying_in",
+    "other_rows",
     "parameter_count",
     "radam_lookahead",
     "steps_done",

@@ -1,4 +1,4 @@
-"""A dropped caption is no caption, a shuffled one is another row's, whichever form of it is read."""
+"""A dropped caption is no caption, one that is taken is whole, whichever form of it is read."""
 
 import torch
 
@@ -18,9 +18,9 @@ def test_what_is_dropped_is_not_present() -> None:
     assert not CAPTIONS.drop().mask.any()
 
 
-def test_shuffling_gives_each_row_the_whole_caption_of_another() -> None:
-    for form, shuffled in zip(CAPTIONS, CAPTIONS.shuffle(), strict=True):
-        assert torch.equal(shuffled, form[[2, 0, 1]])
+def test_a_caption_is_taken_in_every_form() -> None:
+    for form, taken in zip(CAPTIONS, CAPTIONS.take(torch.tensor([2, 0, 1])), strict=True):
+        assert torch.equal(taken, form[[2, 0, 1]])
 
 
 def test_beside_the_captions_stand_as_many_rows_without() -> None:

@@ -48,6 +48,13 @@ def test_bits_are_of_each_pair_in_the_order_of_the_batches(modules: dict[str, Pr
         assert whole["_shuffled"] == pytest.approx(modules["bottom"].bits_per_code(others).numpy(), rel=1e-5)
 
 
+def test_no_picture_is_given_another_caption_of_its_own() -> None:
+    batch = CodeBatch(torch.tensor([7, 7, 8, 9])[:, None, None], None, make_captions(4))
+    batch = batch._replace(captions=batch.captions.take(torch.tensor([0, 1, 2, 2])))  # two pictures share a caption
+    given = batch.with_others_captions().captions.pooled
+    assert torch.equal(given, batch.captions.pooled[[3, 3, 1, 1]])
+
+
 def test_no_pair_is_shuffled_with_its_own_caption(modules: dict[str, PriorModule]) -> None:
     bits = bits_by_picture(modules["bottom"], sweeps(7, 3)["bottom"])  # 3, 3 and 1, were the last alone
     assert (np.abs(bits["_shuffled"] - bits[""]) > 1e-4).all()

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from stages.data import PreparedSet, Split, pictures_at_once, to_tensor
 from stages.diffusion.pretrained.pipeline import picture_side, resize
+from stages.training import other_rows
 
 log = logging.getLogger("stages.diffusion")
 
@@ -85,10 +86,9 @@ class TuningPairs:
     def __init__(self, pipeline: StableDiffusionPipeline, split: Split, latents: KeptLatents) -> None:
         self.image_rows, self.latents = split.image_rows, latents
         self.input_ids = caption_ids(pipeline, split.captions)  # (P,L)
-        # Each pair's "other": the next in a random order, so that it does not depend on batches, and never itself.
-        order = np.random.default_rng(0).permutation(len(split))
+        order = np.random.default_rng(0).permutation(len(split))  # so that a pair's other does not depend on batches
         self.others = np.empty_like(order)
-        self.others[order] = np.roll(order, 1)
+        self.others[order] = order[other_rows(torch.from_numpy(self.image_rows[order]), self.input_ids[order]).numpy()]
 
     def __len__(self) -> int:
         return len(self.image_rows)
