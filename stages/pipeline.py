@@ -19,10 +19,16 @@ class Stage:
     """Parts of other stages' sections that it reads as well, dotted."""
     chosen_by: str = ""
     """A setting, dotted, whose value is the name of one more stage whose artefact it reads."""
+    rivals: str = ""
+    """A setting, dotted, that lists other runs whose `diffusion` artefacts it reads as well."""
 
     def inputs_of(self, config: Any) -> tuple[str, ...]:
         """Stages whose artefacts it reads in a run with this `RunConfig`."""
         return (*self.inputs, attrgetter(self.chosen_by)(config)) if self.chosen_by else self.inputs
+
+    def rivals_of(self, config: Any) -> list[str]:
+        """Runs besides its own whose `diffusion` it reads in a run with this `RunConfig`."""
+        return list(attrgetter(self.rivals)(config)) if self.rivals else []
 
     def load_run(self) -> Callable[..., None]:
         """`run(config, workspace)` of the room; imported here because it pulls in torch."""
@@ -62,6 +68,7 @@ STAGES = {
             ("data", "blip", "vqvae", "codes", "prior", "diffusion"),
             "score samples, baseline and controls on held-out captions",
             settings=("samples.sampling", "samples.device", "diffusion.sampling"),
+            rivals="evaluation.rivals",
         ),
         Stage("latents", ("data", "vqvae", "codes"), "PCA and t-SNE of the test codes"),
         Stage(

@@ -120,8 +120,15 @@ class Workspace:
         return hashlib.sha256((self.directory(stage) / MANIFEST).read_bytes()).hexdigest()
 
     def beside(self, run: str) -> "Workspace":
-        """Another run with the same folders; its artefacts may have been made by other settings."""
-        return Workspace(dataclasses.replace(self.config, run=run))
+        """Another run with the same folders; its artefacts may have been made by other settings.
+
+        Raises:
+            StageError: it cannot be the name of a run.
+        """
+        try:
+            return Workspace(dataclasses.replace(self.config, run=run))
+        except ValueError as error:
+            raise StageError(str(error)) from None
 
     # ---- writing -----------------------------------------------------------------------------------------------
 
@@ -208,6 +215,10 @@ class Workspace:
             for name in STAGES[stage].inputs_of(self.config)
             if (self.directory(name) / MANIFEST).is_file()
         }
+        for run in STAGES[stage].rivals_of(self.config):
+            rival = self.beside(run)
+            if (rival.directory("diffusion") / MANIFEST).is_file():
+                inputs[f"diffusion of {run}"] = rival.digest("diffusion")
         digest_source = STAGES[stage].load_source_digest()
         source = digest_source(self.config.data) if digest_source else None
         if source is not None:

@@ -78,6 +78,20 @@ def test_a_new_input_makes_what_is_downstream_stale(config: RunConfig) -> None:
     assert "made from another 'blip'" in str(workspace.why_stale("codes"))
 
 
+def test_a_rival_that_was_trained_again_makes_its_scores_stale(config: RunConfig) -> None:
+    rivals = dataclasses.replace(config.evaluation, rivals=["longer"])
+    workspace = Workspace(dataclasses.replace(config, evaluation=rivals))
+    publish(workspace, "data", "blip", "vqvae", "codes", "prior", "diffusion")
+    publish(workspace.beside("longer"), "diffusion")
+    publish(workspace, "evaluation")
+    assert workspace.why_stale("evaluation") is None
+    with workspace.beside("longer").publish("diffusion") as output:
+        (output.directory / "weights.bin").write_bytes(b"other weights")
+    assert "made from another 'diffusion of longer'" in str(workspace.why_stale("evaluation"))
+    with pytest.raises(StageError, match="run"):
+        workspace.beside("check/points")
+
+
 def test_a_file_cut_short_is_noticed(config: RunConfig) -> None:
     workspace = Workspace(config)
     publish(workspace, "data")

@@ -61,7 +61,8 @@ class Record:
     """Name of the picture in its source; unique to the picture."""
     split: str
     group: str
-    """Pictures of one group are all in one split, unless the source's official splits were kept."""
+    """Pictures of one group are all in one split, unless the source's official splits were kept or a list takes some
+    of them out."""
     attributes: dict[str, str] | None
     """Attribute -> true value, where the source knows it."""
     contrast: Contrast | None = None

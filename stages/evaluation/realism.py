@@ -36,7 +36,8 @@ class Reference:
 def choose_reference(
     dataset: PreparedSet, split: str, image_features: np.ndarray, most: int, seed: int
 ) -> Reference | str:
-    """At most `most` pictures of the other held-out split, drawn by seed; in words why there are none.
+    """At most `most` pictures of the other held-out split that no pair of the prompts' has, drawn by seed; in words why
+    there are none.
 
     Args:
         split: the prompts' own.
@@ -45,7 +46,8 @@ def choose_reference(
     others = [name for name in HELD_OUT if name != split and name in dataset.splits]
     if not others:
         return f"the data set has no held-out split besides '{split}' to compare with"
-    rows = dataset.split(others[0]).unique_images
+    own = [record.image for record in dataset.records if record.split == split]
+    rows = np.setdiff1d(dataset.split(others[0]).unique_images, own)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
     if len(rows) <= _NEIGHBOURS:
         return f"'{others[0]}' has only {len(rows)} pictures to compare with"

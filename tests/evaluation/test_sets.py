@@ -103,6 +103,14 @@ def test_the_reference_is_another_held_out_split(toy: PreparedSet) -> None:
     assert "no held-out split besides 'test'" in str(choose_reference(toy, "test", features, 50, seed=0))
 
 
+def test_the_reference_has_no_picture_of_a_prompt(toy: PreparedSet) -> None:
+    in_both = [dataclasses.replace(record, split="val") for record in toy.records if record.split == "test"][:20]
+    official = dataclasses.replace(toy, records=[*toy.records, *in_both])
+    found = choose_reference(official, "val", mean_colours(toy.images), 500, seed=0)
+    assert isinstance(found, Reference)
+    assert len(found.pictures) == len(toy.split("test").unique_images) - len({record.image for record in in_both})
+
+
 def test_copies_are_found_and_drawn(toy: PreparedSet, tmp_path: Path) -> None:
     prompts = choose_prompts(toy.split("test"), 60, seed=0)
     rng = np.random.default_rng(0)

@@ -69,7 +69,7 @@ def _splits(figures: CardFigures) -> CardTable:
 def _groups(figures: CardFigures) -> str:
     if figures.notes.official:
         return "The splits are the source's own: pictures of one group may lie in several."
-    return "Pictures of one group are all in one split."
+    return "Pictures of one group are all in one split, unless a list of file names takes some of them out."
 
 
 def _lengths(figures: CardFigures) -> CardTable:
