@@ -220,7 +220,7 @@ class Workspace:
             if (rival.directory("diffusion") / MANIFEST).is_file():
                 inputs[f"diffusion of {run}"] = rival.digest("diffusion")
         digest_source = STAGES[stage].load_source_digest()
-        source = digest_source(self.config.data) if digest_source else None
+        source = (digest_source(self.config.data) or self._source_of(stage)) if digest_source else None
         if source is not None:
             inputs["source"] = source
         chosen = getattr(self.config, stage)
@@ -229,6 +229,13 @@ class Workspace:
             value = attrgetter(setting)(self.config)
             section[setting] = value if isinstance(value, str) else dataclasses.asdict(value)
         return {"config": json.loads(json.dumps(section)), "seed": self.config.seed, "inputs": inputs}
+
+    def _source_of(self, stage: str) -> str | None:
+        """What an artefact was made from: pictures may be moved away, what was made of them still stands."""
+        if not (self.directory(stage) / MANIFEST).is_file():
+            return None
+        source: str | None = self.manifest(stage).get("inputs", {}).get("source")
+        return source
 
     def _describe(self, stage: str, output: Output) -> dict[str, Any]:
         return {

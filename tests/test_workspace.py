@@ -69,6 +69,22 @@ def test_settings_of_another_source_make_no_data_stale(config: RunConfig) -> Non
     assert "data.folder" in str(reason(source="folder"))
 
 
+def test_pictures_may_be_moved_away_but_not_changed(config: RunConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"a")
+    data = dataclasses.replace(config.data, source="folder", folder=FolderConfig(path=str(folder)))
+    workspace = Workspace(dataclasses.replace(config, data=data))
+    publish(workspace, "data", "blip")
+    (folder / ".DS_Store").write_bytes(b"looked at")
+    assert workspace.why_stale("blip") is None
+    folder.rename(tmp_path / "elsewhere")
+    assert workspace.why_stale("blip") is None
+    (tmp_path / "elsewhere").rename(folder)
+    (folder / "b.png").write_bytes(b"b")
+    assert "made from another 'source'" in str(workspace.why_stale("data"))
+
+
 def test_a_new_input_makes_what_is_downstream_stale(config: RunConfig) -> None:
     workspace = Workspace(config)
     publish(workspace, "data", "blip", "vqvae", "codes")

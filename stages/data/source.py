@@ -10,6 +10,8 @@ from pathlib import Path
 from stages.config.data import DataConfig
 from stages.data.prepared import Source
 
+_OF_FILE_MANAGERS = (".DS_Store", ".directory", "Thumbs.db", "desktop.ini")
+
 
 def digest(config: DataConfig) -> str | None:
     """A digest of what the data are made from, besides the config: it changes when they would have to be made again.
@@ -40,8 +42,9 @@ def open_source(config: DataConfig, seed: int) -> Source:
 
 
 def _source_digest(config: DataConfig) -> str | None:
-    """For a folder: name, size and time of change of every file in it; None when there is no such folder. For MUSTI:
-    the sha256 of the JSON files. For `scenes`: the version of the painter."""
+    """For a folder: name, size and time of change of every file in it, but of those that file managers leave where one
+    has looked; None when there is no such folder. For MUSTI: the sha256 of the JSON files. For `scenes`: the version of
+    the painter."""
     if config.source == "folder":
         return _folder_digest(Path(config.folder.path)) if config.folder.path else None
     if config.source == "musti":
@@ -59,7 +62,7 @@ def _folder_digest(folder: Path) -> str | None:
         names.sort()
         for name in sorted(files):
             path = Path(directory) / name
-            if path.is_file():
+            if name not in _OF_FILE_MANAGERS and path.is_file():
                 status = path.stat()
                 state.update(os.fsencode(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()
