@@ -18,7 +18,8 @@ def compare_seconds(
     settings: dict[str, Any], ours: Callable[[], float], reference: Callable[[], float], repeats: int
 ) -> dict[str, Any]:
     """The same of functions that say themselves how many seconds they took."""
-    ours(), reference()
+    ours()
+    reference()
     times = [(ours(), reference()) for _ in range(repeats)]
     ours_s, reference_s = (statistics.median(taken) for taken in zip(*times, strict=True))
     return {

@@ -133,18 +133,19 @@ def _run_process(command: list[str]) -> int:
         StageError: something else has ended it.
     """
     process: subprocess.Popen[bytes] | None = None
-    asked = []
+    too_early = []
 
     def stop(number: int, frame: object) -> None:
-        asked.append(number)
-        if process is not None and number == signal.SIGTERM:
+        if number == signal.SIGTERM and process is None:
+            too_early.append(number)
+        elif number == signal.SIGTERM and process is not None:
             process.send_signal(number)
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         process = subprocess.Popen(command)
-        if signal.SIGTERM in asked:  # before there was a process
-            process.send_signal(signal.SIGTERM)
+        for number in too_early:
+            process.send_signal(number)
         status = process.wait()
     finally:
         for number, handler in previous.items():

@@ -46,15 +46,16 @@ def test_a_mistake_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch)
         command_line.main(["vqvae", "--config", "configs/demo.yaml"])
 
 
-def test_ctrl_c_leaves_a_stage_the_time_to_save(tmp_path: Path) -> None:
-    """`all` runs each stage in a process of its own; both get the signal, and the parent waits for the child."""
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_all_leaves_a_stage_the_time_to_save(tmp_path: Path, asked: signal.Signals) -> None:
+    """`all` runs each stage in a process of its own and waits for it. Ctrl-C goes to both, SIGTERM to `all` alone."""
     child = (
         "import pathlib, signal, sys, time\n"
         "def save(number, frame):\n"
         "    time.sleep(1)\n"
         f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
         "    sys.exit(130)\n"
-        "signal.signal(signal.SIGINT, save)\n"
+        f"signal.signal({int(asked)}, save)\n"
         f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
         "time.sleep(60)\n"
     )
@@ -67,32 +68,10 @@ def test_ctrl_c_leaves_a_stage_the_time_to_save(tmp_path: Path) -> None:
         if (tmp_path / "ready").exists():
             break
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=30) == 130
-    assert (tmp_path / "saved").exists()
-
-
-def test_sigterm_leaves_a_stage_the_time_to_save(tmp_path: Path) -> None:
-    """A machine's manager sends it to `all` alone, which must not leave the stage behind."""
-    child = (
-        "import pathlib, signal, sys, time\n"
-        "def save(number, frame):\n"
-        f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
-        "    sys.exit(130)\n"
-        "signal.signal(signal.SIGTERM, save)\n"
-        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
-        "time.sleep(60)\n"
-    )
-    parent = (
-        "import sys; from stages.__main__ import _run_process;"
-        f"sys.exit(_run_process([sys.executable, '-c', {child!r}]))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", parent])
-    for _ in range(200):
-        if (tmp_path / "ready").exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    if asked == signal.SIGINT:
+        os.killpg(process.pid, asked)
+    else:
+        process.send_signal(asked)
     assert process.wait(timeout=30) == 130
     assert (tmp_path / "saved").exists()
 

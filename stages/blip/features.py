@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from stages.blip.blip import Blip
 from stages.blip.tokenizer import encode_captions
 from stages.blip.words import SHARES, beside_words
 from stages.data import PreparedSet, to_tensor
+from stages.data.prepared import allocate_array
 from stages.errors import StageError
 
 _DESCRIPTION = "features.json"
@@ -102,11 +101,7 @@ def _batches(rows: np.ndarray, desc: str, device: str) -> Iterator[np.ndarray]:
 
 
 def _new(directory: Path, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    path = directory / f"{name}.npy"
-    array: np.ndarray = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:  # a full disk is an error here, but would be a crash while features are written
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+    return allocate_array(directory / f"{name}.npy", dtype, shape)
 
 
 def load_features(directory: Path) -> Features:

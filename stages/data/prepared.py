@@ -169,6 +169,18 @@ class PictureFile:
             raise ValueError(f"row must be in [0, {self.count}), got {row}")
 
 
+def allocate_array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """An array on disk, memory-mapped, all of whose room is there.
+
+    Raises:
+        OSError: the disk is full. Without its room a full disk would be a crash while the array is filled.
+    """
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 class PreparedWriter:
     """Writes a prepared set into an existing, empty directory: `allocate`, fill the pictures, `add` pairs, `close`."""
 
@@ -180,14 +192,24 @@ class PreparedWriter:
         self._pairs = 0
         self._records: TextIO | None = None
 
+    def refuse_to_replace(self, key: str, path: str, name: str) -> None:
+        """Nothing, if the set of that name, which will lie beside this directory, takes the place of no such path.
+
+        Raises:
+            StageError: the path, which the config's key names, is that folder or below it.
+        """
+        own = self.directory.parent / name
+        if Path(path).resolve().is_relative_to(own.resolve()):
+            raise StageError(
+                f"{key}: {path} is in the prepared set's own folder, {own}, which is replaced: name another, or "
+                "choose another data.name"
+            )
+
     def allocate(self, count: int) -> NDArray[np.uint8]:
         """The array (count, H, W, 3) uint8 of all pictures, on disk, to be filled by the caller or by processes."""
         self._count = count
         shape = (count, self.image_size, self.image_size, 3)
-        images: NDArray[np.uint8] = np.lib.format.open_memmap(self.images_path, mode="w+", dtype=np.uint8, shape=shape)
-        with self.images_path.open("r+b") as file:  # a full disk is an error here, but would be a crash while painting
-            os.posix_fallocate(file.fileno(), 0, self.images_path.stat().st_size)
-        return images
+        return allocate_array(self.images_path, np.uint8, shape)
 
     def open_pictures(self, count: int) -> PictureFile:
         """Allocates `count` pictures as a file to fill row by row, in as little memory for many as for few."""

@@ -123,9 +123,8 @@ def _keep_earlier(published: Path, folder: Path) -> dict[str, Any]:
     """Copies the paintings that are there already; returns their index by file name."""
     index: dict[str, Any] = {}
     if (published / INDEX).is_file():
-        for line in (
-            (published / INDEX).read_text(encoding="utf-8").rstrip("\n").split("\n")
-        ):  # a prompt may hold others
+        lines = (published / INDEX).read_text(encoding="utf-8").split("\n")  # `splitlines` would cut prompts as well
+        for line in filter(None, lines):
             about = json.loads(line)
             name = about.pop("file_name")
             if (published / name).is_file():

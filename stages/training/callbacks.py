@@ -162,7 +162,8 @@ class Resumable(pl.Callback):
             self.previous[number] = signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.stop_asked:  # a second Ctrl-C does not wait
+        if self.stop_asked and number == signal.SIGINT:  # a second Ctrl-C does not wait; who sends SIGTERM may send
+            # it to `all` as well, which passes it on
             self._restore_handlers()
             raise KeyboardInterrupt
         self.stop_asked = True

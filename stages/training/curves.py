@@ -16,7 +16,7 @@ class Curves(Logger):
         super().__init__()
         self.path, self.fit_name = path, fit_name
         if path.is_file():
-            lines = read_curves(path)
+            lines = _lines_of(path)
             kept = [line for line in lines if line["fit"] != fit_name or line["step"] <= start_step]
             path.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
@@ -40,10 +40,10 @@ class Curves(Logger):
 
 def steps_done(path: Path, fit_name: str) -> int:
     """The last step of a fit that its curves tell of: patience may have ended it before `max_steps`."""
-    return max((line["step"] for line in read_curves(path) if line["fit"] == fit_name), default=0)
+    return max((line["step"] for line in _lines_of(path) if line["fit"] == fit_name), default=0)
 
 
-def read_curves(path: Path) -> list[dict[str, Any]]:
+def _lines_of(path: Path) -> list[dict[str, Any]]:
     """The lines of a file of curves; one that a full disk or a lost machine has cut is left out."""
     lines = []
     for line in path.read_text().splitlines():

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from stages.metrics import Metric, Resampling, Samples, Table, combined_metric, mean_metric
 from stages.metrics.pixels import PUBLISHED_PEAK, TRUE_PEAK
-from stages.training import Sweep
+from stages.training import Sweep, other_rows
 from stages.vqvae.network import VQVAE, Codes, VQVAESizes
 
 LEVELS = ("top", "bottom")
@@ -64,7 +64,7 @@ def measure(network: VQVAE, batches: Sweep, resampling: Resampling) -> Table:
         captions.append(network.decode_text_embedding(network.embed_top(network.encode_text(batch.text_embedding))))
     codes = Codes(torch.cat([part.top for part in parts]), torch.cat([part.bottom for part in parts]))
     table = rebuilding(_squared_errors(network, codes, batches), resampling)
-    another = other_pictures(codes)
+    another = other_rows(torch.cat([level.flatten(1) for level in codes], dim=1))  # by both levels, a picture is told
     for level in LEVELS:
         indices = getattr(codes, level)
         others = codes._replace(**{level: indices[another]})
@@ -73,19 +73,6 @@ def measure(network: VQVAE, batches: Sweep, resampling: Resampling) -> Table:
         use["mse_other"] = mean_metric(errors, f"{_PER_LEVEL['mse_other']}; {_REBUILT}", resampling)
         table |= {f"{name}_{level}": metric for name, metric in use.items()}
     return table | retrieval(torch.cat(captions), torch.cat(pictures), resampling)
-
-
-def other_pictures(codes: Codes) -> Tensor:
-    """For each pair (n,) the number of one with another picture: that which was first met before its own was.
-
-    A picture with several captions is there several times; pictures are told apart by their codes on both levels.
-    """
-    both = torch.cat([codes.top.flatten(1), codes.bottom.flatten(1)], dim=1).cpu().numpy()
-    firsts: dict[bytes, int] = {}
-    own = [firsts.setdefault(row.tobytes(), number) for number, row in enumerate(both)]
-    distinct = list(firsts.values())
-    before = dict(zip(distinct, [distinct[-1], *distinct[:-1]], strict=True))
-    return torch.tensor([before[first] for first in own])
 
 
 def rebuilding(errors: np.ndarray, resampling: Resampling) -> Table:

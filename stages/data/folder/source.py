@@ -33,12 +33,7 @@ class FolderSource:
             StageError: nothing to read, a record or picture that cannot be used, too few groups for the splits, or a
                 folder that the prepared set would replace.
         """
-        own = writer.directory.parent / self.config.name
-        if Path(self.config.folder.path).resolve().is_relative_to(own.resolve()):
-            raise StageError(
-                f"data.folder.path: {self.config.folder.path} is in the prepared set's own folder, {own}, "
-                "which is replaced: choose another data.name"
-            )
+        writer.refuse_to_replace("data.folder.path", self.config.folder.path, self.config.name)
         entries = read_folder(self.config.folder.path)
         try:
             assemble(entries, writer, self.config.pictures, self.config.splits, self.seed)

@@ -44,9 +44,7 @@ class MustiSource:
         Raises:
             StageError: a record that cannot be used, too many missing pictures, or too few for the splits.
         """
-        own = writer.directory.parent / self.config.name
-        if Path(self.musti.cache).resolve().is_relative_to(own.resolve()):
-            raise StageError(f"data.musti.cache: {self.musti.cache} is in the prepared set's own folder: name another")
+        writer.refuse_to_replace("data.musti.cache", self.musti.cache, self.config.name)
         dropped = Dropped()
         pairs = self._read(dropped)
         captioned = self._caption(pairs, dropped)

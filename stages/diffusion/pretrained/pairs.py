@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from stages.data import PreparedSet, Split, pictures_at_once, to_tensor
+from stages.data.prepared import allocate_array
 from stages.diffusion.pretrained.pipeline import picture_side, resize
 from stages.training import other_rows
 
@@ -68,7 +68,7 @@ def _encode(pipeline: StableDiffusionPipeline, dataset: PreparedSet, image_rows:
     side, latent_side = picture_side(pipeline), int(pipeline.unet.config.sample_size)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     vae, scale = pipeline.vae.to(device), pipeline.vae.config.scaling_factor
-    array = open_memmap(path, mode="w+", dtype=np.float16, shape=(len(image_rows), 2, 4, latent_side, latent_side))
+    array = allocate_array(path, np.float16, (len(image_rows), 2, 4, latent_side, latent_side))
     at_once = pictures_at_once(side, 32)
     starts = range(0, len(image_rows), at_once)
     for start in tqdm(starts, desc="latents", unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5):
