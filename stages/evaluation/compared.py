@@ -27,7 +27,7 @@ COMPARED = {
     "diffusion": Compared(
         "Diffusion",
         "system",
-        "The baseline: denoises latents of the same VQ-VAE given the same features of the caption.",
+        "The baseline that the prior is to beat, of the same data and captions.",
     ),
     "prior_shuffled": Compared(
         "Prior, captions shuffled",

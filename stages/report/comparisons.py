@@ -1,6 +1,7 @@
 """The tables that say what is compared: by how much the prior differs, how far seeds matter, what each was given."""
 
 from dataclasses import replace
+from typing import Any
 
 from stages.evaluation.compared import COMPARED, ROLES
 from stages.report.facts import Evaluation, system_name
@@ -13,19 +14,37 @@ BUDGETS = {
     "train_seconds": Kind("Seconds of training", "count", 0),
 }
 MEAN, DEVIATION, VALUES = "mean", "standard_deviation", "values"
+BASELINES = {
+    "latent": "It denoises latents of the same VQ-VAE given the same features of the caption.",
+    "pixel": "It denoises the pictures themselves, with no VQ-VAE, given the same features of the caption.",
+    "pretrained": "It is a text-to-image checkpoint tuned on the train pictures, with latents and a reader of captions "
+    "of its own.",
+}
+"""What the baseline does, by where it denoises."""
 
 
-def compared_table(evaluation: Evaluation) -> Table:
-    """What each system of the results is, and why it is there; how many prompts show a picture of train."""
+def compared_table(evaluation: Evaluation, baseline: dict[str, Any]) -> Table:
+    """What each system of the results is, and why it is there; how many prompts show a picture of train.
+
+    Args:
+        evaluation: the results.
+        baseline: the section `diffusion` of the config that the run's baseline was made with; empty without one.
+    """
     table = Table("compared", "What is compared", ["", "as", "what it is, and why it is there"])
     for name, compared in COMPARED.items():
         if name in evaluation.systems:
             role = {"system": "system", "control": "control (floor)", "ceiling": "ceiling"}[compared.role]
-            table.rows.append([Cell(compared.title), Cell(role), Cell(compared.about, wide=True)])
+            about = [compared.about, _does(baseline)] if name == "diffusion" else [compared.about]
+            table.rows.append([Cell(compared.title), Cell(role), Cell(" ".join(filter(None, about)), wide=True)])
     seen = evaluation.section("prompts").get("pictures_in_train", Metric(None)).value
     if table.rows and seen:
         table.remark = f"{seen:.0f} prompts have a picture that is in train too, as the official splits have it."
     return table
+
+
+def _does(baseline: dict[str, Any]) -> str:
+    """What a baseline of that section of the config does; nothing where the section does not say it."""
+    return BASELINES.get("pretrained" if baseline.get("pretrained") else baseline.get("space", ""), "")
 
 
 def role_groups(systems: list[str]) -> list[tuple[str, int]]:

@@ -120,7 +120,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         grid=grid,
         grid_systems=[system_name(system) for system in facts.pictures.systems],
         systems=systems_tables(evaluation),
-        compared=compared_table(evaluation),
+        compared=compared_table(evaluation, facts.manifests.get("diffusion", {}).get("config", {})),
         paired=paired_table(evaluation),
         seeds=seeds_table(evaluation),
         budgets=budgets_table(evaluation),

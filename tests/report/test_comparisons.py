@@ -49,15 +49,28 @@ def test_each_family_of_metrics_has_its_table_and_what_nobody_foresaw_the_last()
 
 
 def test_every_system_says_what_it_is_and_why_it_is_there() -> None:
-    table = compared_table(evaluation())
+    table = compared_table(evaluation(), {})
     assert [row[0].text for row in table.rows] == [compared.title for compared in COMPARED.values()]
     assert [row[1].text for row in table.rows] == ["system"] * 2 + ["control (floor)"] * 5 + ["ceiling"] * 2
     assert all(row[2].text.endswith(".") and len(row[2].text) > 50 for row in table.rows)
     assert table.remark == ""
     assert (
         "12 prompts have a picture that is in train too"
-        in compared_table(evaluation(prompts={"count": 500, "pictures_in_train": 12})).remark
+        in compared_table(evaluation(prompts={"count": 500, "pictures_in_train": 12}), {}).remark
     )
+
+
+@pytest.mark.parametrize(
+    ("baseline", "said"),
+    [
+        ({"space": "latent", "pretrained": ""}, "latents of the same VQ-VAE"),
+        ({"space": "pixel", "pretrained": ""}, "the pictures themselves"),
+        ({"space": "latent", "pretrained": "somebody/stable-diffusion"}, "checkpoint tuned on the train pictures"),
+    ],
+)
+def test_it_is_said_which_baseline_it_is(baseline: dict[str, str], said: str) -> None:
+    about = {row[0].text: row[2].text for row in compared_table(evaluation(), baseline).rows}
+    assert [title for title, text in about.items() if said in text] == ["Diffusion"]
 
 
 def test_differences_have_signs_and_are_bold_where_they_leave_out_none() -> None:
