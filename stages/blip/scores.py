@@ -38,6 +38,8 @@ class Negatives:
 class PairScores:
     """Scores of a split's n pairs."""
 
+    pictures: Rows
+    """(n,) equal where pairs are of the same picture."""
     related: Scores
     """(n,) each."""
     shuffled: Negatives
@@ -61,6 +63,7 @@ def score_pairs(blip: Blip, features: Features, dataset: PreparedSet, split: Spl
     known = any(record.contrast for record in split.records)
     images, texts = features.image_pooled[split.image_rows], features.text_pooled[split.record_rows]
     return PairScores(
+        pictures=split.image_rows,
         related=scorer.with_own(),
         shuffled=scorer.with_partners(
             unrelated_partners(split.image_rows, _content(split), np.random.default_rng(seed))

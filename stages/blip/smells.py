@@ -69,7 +69,7 @@ def smell_table(blip: Blip, features: Features, dataset: PreparedSet, seed: int)
     answers |= _probed(blip, features, pairs, seed)
     common = bool(pairs["train"].same_smell.mean() >= 0.5)
     answers["smell_majority_macro_f1"] = np.full(len(truth), common), "the more frequent answer of train, for all"
-    resampling = Resampling(1000, seed)
+    resampling = Resampling(1000, seed).of_pictures(pairs["test"].image_rows)
     return {name: _metric(truth, *answers[name], resampling) for name in ROWS}
 
 
@@ -156,4 +156,4 @@ def _fit_probe(learnt: np.ndarray, truth: NDArray[np.bool_], asked: np.ndarray) 
 
 def _metric(truth: NDArray[np.bool_], called: NDArray[np.bool_], how: str, resampling: Resampling) -> Metric:
     interval = bootstrap_rows(lambda rows: macro_f1(truth[rows], called[rows]), len(truth), resampling)
-    return Metric(macro_f1(truth, called), len(truth), interval, f"{_TASK}; {how}")
+    return Metric(macro_f1(truth, called), len(truth), interval, resampling.said_of(f"{_TASK}; {how}"))

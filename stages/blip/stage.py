@@ -110,7 +110,8 @@ def measure(blip: Blip, features: Features, dataset: PreparedSet, seed: int) -> 
     test, val = scores.get("test"), scores.get("val")
     table = build_table(test, val, seed)
     if "test" in splits:
-        table |= caption_table(splits["test"].captions, write_captions(blip, dataset, splits["test"]), seed)
+        written = write_captions(blip, dataset, splits["test"])
+        table |= caption_table(splits["test"].captions, written, splits["test"].image_rows, seed)
     table |= smell_table(blip, features, dataset, seed)
     return Measured(table, histograms(test, val))
 

@@ -59,14 +59,16 @@ def build_table(test: PairScores | None, val: PairScores | None, seed: int) -> T
     return table | _retrieval_rows(test, resampling) | _published_rows(test, resampling)
 
 
-def caption_table(references: list[str], written: list[str], seed: int) -> Table:
+def caption_table(references: list[str], written: list[str], pictures: Rows, seed: int) -> Table:
     """BLEU, METEOR, ROUGE and CIDEr-D of BLIP's captions: the ceiling of what captions of generated pictures can score.
 
     Args:
         references: n captions of real pictures.
         written: n captions by BLIP of the same pictures.
+        pictures: (n,) equal where captions are of the same picture.
     """
-    scores = caption_scores(references, written, find_thesaurus(), Resampling(TABLE_REPEATS, seed), _CAPTIONED)
+    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(pictures)
+    scores = caption_scores(references, written, find_thesaurus(), resampling, _CAPTIONED)
     return {f"caption_{name}": metric for name, metric in scores.items()}
 
 
@@ -126,8 +128,10 @@ def _decision_rows(
             partners = own_negative[rows]
             return statistic(related[rows], unrelated[partners[partners >= 0]])
 
-        interval = bootstrap_rows(of_pairs, len(related), resampling)
-        return Metric(statistic(related, unrelated), len(related) + len(unrelated), interval, f"{protocol}{how}")
+        drawn = resampling.of_pictures(test.pictures)
+        interval = bootstrap_rows(of_pairs, len(related), drawn)
+        count = len(related) + len(unrelated)
+        return Metric(statistic(related, unrelated), count, interval, drawn.said_of(f"{protocol}{how}"))
 
     table = {f"{prefix}_{name}": metric(area, "") for name, area in _AREAS.items()}
     threshold = _threshold(score, kind, val)
@@ -156,7 +160,8 @@ def _confusion_rows(test: PairScores | None, val: PairScores | None, resampling:
             if threshold is None:
                 metric = Metric.unavailable(NO_VAL, protocol)
             else:
-                metric = mean_metric(test.hard.scores[score][chosen] <= threshold, protocol, resampling)
+                drawn = resampling.of_pictures(test.pictures[test.hard.rows[chosen]])
+                metric = mean_metric(test.hard.scores[score][chosen] <= threshold, protocol, drawn)
             table[f"{score}_hard_accuracy/{attribute}"] = metric
     return table
 
@@ -164,16 +169,19 @@ def _confusion_rows(test: PairScores | None, val: PairScores | None, resampling:
 def _distribution_rows(score: str, test: PairScores | None, resampling: Resampling) -> Table:
     """Mean, median and deviation of the scores of each kind of pair."""
     groups = {"related": None, "unrelated": None, "hard": None} if test is None else {
-        "related": test.related[score], "unrelated": test.shuffled.scores[score], "hard": test.hard.scores[score]
+        "related": (test.related[score], test.pictures),
+        "unrelated": (test.shuffled.scores[score], test.pictures[test.shuffled.rows]),
+        "hard": (test.hard.scores[score], test.pictures[test.hard.rows]),
     }  # fmt: skip
     table: Table = {}
-    for kind, scores in groups.items():
+    for kind, found in groups.items():
         for name, statistic in _STATISTICS.items():
             protocol = f"{_SCORES[score]} of {kind} test pairs, {name}"
-            if scores is None or not len(scores):
+            if found is None or not len(found[0]):
                 metric = Metric.unavailable(f"there are no {kind} test pairs", protocol)
             else:
-                metric = _of_samples(scores, statistic, protocol, resampling)
+                scores, pictures = found
+                metric = _of_samples(scores, statistic, protocol, resampling.of_pictures(pictures))
             table[f"{score}_similarity_{kind}_{name}"] = metric
     return table
 
@@ -193,14 +201,15 @@ def _retrieval_rows(test: PairScores | None, resampling: Resampling) -> Table:
                 continue
             sizes = {"pictures": len(test.image_to_text), "captions": len(test.text_to_image)}
             protocol = f"rank of a {what.format(**sizes)}"
-            table[f"{way}_{name}"] = _of_samples(getattr(test, way), statistic, protocol, resampling)
+            drawn = resampling.of_pictures(test.pictures) if way == "text_to_image" else resampling
+            table[f"{way}_{name}"] = _of_samples(getattr(test, way), statistic, protocol, drawn)
     return table
 
 
 def _published_rows(test: PairScores | None, resampling: Resampling) -> Table:
     if test is None:
         return {f"published_{name}": Metric.unavailable(NO_TEST, _PUBLISHED) for name in Classification._fields}
-    table = published_table(test.related["itm"], resampling)
+    table = published_table(test.related["itm"], resampling.of_pictures(test.pictures))
     return {f"published_{name}": table[name] for name in Classification._fields}
 
 
@@ -232,4 +241,4 @@ def _of_samples(
     samples: np.ndarray, statistic: Callable[[np.ndarray], float], protocol: str, resampling: Resampling
 ) -> Metric:
     interval = bootstrap_rows(lambda rows: statistic(samples[rows]), len(samples), resampling)
-    return Metric(float(statistic(samples)), len(samples), interval, protocol)
+    return Metric(float(statistic(samples)), len(samples), interval, resampling.said_of(protocol))

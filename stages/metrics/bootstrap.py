@@ -1,6 +1,11 @@
-"""Bootstrap 95 % intervals: of what sums over samples give (means, shares, corpus BLEU), and of what they do not."""
+"""Bootstrap 95 % intervals: of what sums over samples give (means, shares, corpus BLEU), and of what they do not.
+
+Where all resamples are alike, as of one sample or of samples that are all alike, there is None: such resamples do not
+say how far a figure may be off, and an interval without width would say that it is certain.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,6 +18,7 @@ CombinePair = Callable[[np.ndarray, np.ndarray], np.ndarray]
 CombineFigures = Callable[[list[np.ndarray]], np.ndarray]
 _REPEATS_AT_A_TIME = 100
 _KEPT_NUMBERS = 2_000_000  # 16 MB of draws, four times over at most
+_NO_WIDTH = 1e-12  # what rounding leaves of it
 
 
 class Resampling(NamedTuple):
@@ -22,9 +28,30 @@ class Resampling(NamedTuple):
     """Number of resamples."""
     seed: int
     """Seed of their draw."""
+    together: np.ndarray | None = None
+    """(n,) int64 from 0 on, equal where samples are drawn together; None: each by itself."""
+
+    def of_pictures(self, pictures: np.ndarray) -> "Resampling":
+        """The same with the samples of one picture, such as its captions, drawn together: a cluster bootstrap.
+
+        What shows the same picture is no evidence of its own, and intervals that take it for that are too narrow.
+
+        Args:
+            pictures: (n,), equal where samples are of the same picture.
+        """
+        different, clusters = np.unique(pictures, return_inverse=True)
+        return self._replace(together=None if len(different) == len(pictures) else clusters)
+
+    def independent(self, count: int) -> int:
+        """How many of `count` samples are independent: all, or as many as there are pictures."""
+        return count if self.together is None else int(self.together.max()) + 1
+
+    def said_of(self, protocol: str) -> str:
+        """The protocol with what is unusual about the resamples."""
+        return protocol if self.together is None else f"{protocol}; what is of one picture is resampled together"
 
 
-def bootstrap_interval(statistics: np.ndarray, combine: Combine, resampling: Resampling) -> Interval:
+def bootstrap_interval(statistics: np.ndarray, combine: Combine, resampling: Resampling) -> Interval | None:
     """Percentile bootstrap 95 % interval (Efron 1979) of `combine(sum of the samples' statistics)`.
 
     Args:
@@ -38,7 +65,7 @@ def bootstrap_interval(statistics: np.ndarray, combine: Combine, resampling: Res
     return _middle([combine(times_drawn @ samples) for times_drawn in _draws(len(samples), resampling)])
 
 
-def bootstrap_difference(first: Samples, second: Samples, resampling: Resampling) -> Interval:
+def bootstrap_difference(first: Samples, second: Samples, resampling: Resampling) -> Interval | None:
     """Interval of the first figure minus the second, whose samples i are drawn together: a paired bootstrap.
 
     Raises:
@@ -50,7 +77,7 @@ def bootstrap_difference(first: Samples, second: Samples, resampling: Resampling
     return bootstrap_together([first, second], lambda figures: figures[0] - figures[1], resampling)
 
 
-def bootstrap_together(parts: Sequence[Samples], combine: CombineFigures, resampling: Resampling) -> Interval:
+def bootstrap_together(parts: Sequence[Samples], combine: CombineFigures, resampling: Resampling) -> Interval | None:
     """Interval of what is made of several figures, whose samples i are drawn together.
 
     Args:
@@ -70,7 +97,7 @@ def bootstrap_together(parts: Sequence[Samples], combine: CombineFigures, resamp
     return bootstrap_interval(together, of_sums, resampling)
 
 
-def bootstrap_rows(statistic: Statistic, count: int, resampling: Resampling) -> Interval:
+def bootstrap_rows(statistic: Statistic, count: int, resampling: Resampling) -> Interval | None:
     """Percentile bootstrap 95 % interval (Efron 1979) of a statistic that no sums give, as a median or an ROC-AUC.
 
     The resamples are those that `bootstrap_interval` draws of as many samples; only the way to the figure is longer.
@@ -101,7 +128,7 @@ def resampled_pairs(combine: CombinePair, first: int, second: int, resampling: R
     return np.concatenate([combine(left, right) for left, right in draws])
 
 
-def percentile_interval(figures: np.ndarray) -> Interval:
+def percentile_interval(figures: np.ndarray) -> Interval | None:
     """The middle 95 % of the figures (R,) of resamples; NaN is left out.
 
     Raises:
@@ -121,13 +148,21 @@ def normal_interval(value: float, figures: np.ndarray) -> Interval:
 
 
 def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Metric:
-    """The mean of per-sample values (n,) with its interval; not available when there are none or one is infinite."""
+    """The mean of per-sample values (n,) with its interval; not available when there are none or one is infinite.
+
+    Of answers (bool) that are all yes or all no the interval is Clopper and Pearson's (1934).
+    """
+    answers = values.dtype == bool
     values = np.asarray(values, dtype=np.float64)
     if len(values) == 0:
         return Metric.unavailable("there are no samples", protocol)
     if not np.isfinite(values).all():
         return Metric.unavailable("it is infinite for at least one sample", protocol)
-    return combined_metric(Samples(values[:, None], lambda sums: sums[:, 0] / len(values)), protocol, resampling)
+    counted = np.stack([values, np.ones_like(values)], axis=1)  # of clusters, resamples have more or fewer samples
+    metric = combined_metric(Samples(counted, lambda sums: sums[:, 0] / sums[:, 1]), protocol, resampling)
+    if answers and metric.value in (0.0, 1.0):
+        return replace(metric, ci95=_unanimous_interval(metric.value, resampling.independent(len(values))))
+    return metric
 
 
 def combined_metric(samples: Samples, protocol: str, resampling: Resampling) -> Metric:
@@ -138,38 +173,54 @@ def combined_metric(samples: Samples, protocol: str, resampling: Resampling) -> 
     """
     statistics, combine = samples
     value = float(combine(statistics.sum(axis=0, keepdims=True, dtype=np.float64))[0])
-    return Metric(value, len(statistics), bootstrap_interval(*samples, resampling), protocol, samples=samples)
+    interval = bootstrap_interval(*samples, resampling)
+    return Metric(value, len(statistics), interval, resampling.said_of(protocol), samples=samples)
+
+
+def _unanimous_interval(share: float, count: int) -> Interval:
+    """Clopper and Pearson's exact 95 % interval of a share that is 0 or 1 of `count` independent answers."""
+    off = 1 - 0.025 ** (1 / count)
+    return Interval(0.0, off) if share == 0 else Interval(1 - off, 1.0)
 
 
 def _draws(count: int, resampling: Resampling) -> Iterable[np.ndarray]:
     """How often each of n samples is drawn, (R,n) int64, a few resamples at a time."""
+    repeats, seed, together = resampling
     if count == 0:
         raise ValueError("a bootstrap interval needs at least one sample")
-    kept = count * resampling.repeats <= _KEPT_NUMBERS
-    return _keep_draws(count, resampling) if kept else _make_draws(count, resampling)
+    if together is None:
+        return _draw_evenly(count, repeats, seed)
+    if len(together) != count:
+        raise ValueError(f"it is known of {len(together)} samples what is drawn together, got {count}")
+    return (times_drawn[:, together] for times_drawn in _draw_evenly(resampling.independent(count), repeats, seed))
+
+
+def _draw_evenly(count: int, repeats: int, seed: int) -> Iterable[np.ndarray]:
+    kept = count * repeats <= _KEPT_NUMBERS
+    return _keep_draws(count, repeats, seed) if kept else _make_draws(count, repeats, seed)
 
 
 @lru_cache(maxsize=4)
-def _keep_draws(count: int, resampling: Resampling) -> tuple[np.ndarray, ...]:
+def _keep_draws(count: int, repeats: int, seed: int) -> tuple[np.ndarray, ...]:
     """Hundreds of figures of as many samples are resampled alike, and drawing takes longer than combining."""
-    draws = tuple(_make_draws(count, resampling))
+    draws = tuple(_make_draws(count, repeats, seed))
     for times_drawn in draws:
         times_drawn.flags.writeable = False
     return draws
 
 
-def _make_draws(count: int, resampling: Resampling) -> Iterator[np.ndarray]:
-    rng = np.random.default_rng(resampling.seed)
-    for start in range(0, resampling.repeats, _REPEATS_AT_A_TIME):
-        size = min(_REPEATS_AT_A_TIME, resampling.repeats - start)
+def _make_draws(count: int, repeats: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    for start in range(0, repeats, _REPEATS_AT_A_TIME):
+        size = min(_REPEATS_AT_A_TIME, repeats - start)
         yield rng.multinomial(count, np.full(count, 1 / count), size=size)
 
 
-def _middle(figures: list[np.ndarray]) -> Interval:
-    """The middle 95 % of figures (R,) in parts; NaN is left out."""
+def _middle(figures: list[np.ndarray]) -> Interval | None:
+    """The middle 95 % of figures (R,) in parts, NaN left out; None where it has no width."""
     found = np.concatenate(figures)
     found = found[~np.isnan(found)]
     if len(found) == 0:
         raise ValueError("a bootstrap interval needs at least one resample that has a figure, got NaN for all")
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Interval(float(low), float(high))
+    low, high = (float(end) for end in np.quantile(found, [0.025, 0.975]))
+    return Interval(low, high) if high - low > _NO_WIDTH * max(1.0, abs(high)) else None

@@ -59,7 +59,9 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray, gamma: float) -
     return float(_kernel_distances(*once, *_kernels(features, reference, gamma))[0])
 
 
-def kernel_interval(features: np.ndarray, reference: np.ndarray, gamma: float, resampling: Resampling) -> Interval:
+def kernel_interval(
+    features: np.ndarray, reference: np.ndarray, gamma: float, resampling: Resampling
+) -> Interval | None:
     """Bootstrap 95 % interval of `kernel_distance`, both sets resampled; no sample is compared with itself."""
     inside, beside, between = _kernels(features, reference, gamma)
     combine = partial(_kernel_distances, inside=inside, beside=beside, between=between)

@@ -39,7 +39,7 @@ class Metric:
     n: int
     """Samples behind it."""
     ci95: Interval | None
-    """Bootstrap 95 % interval; None where samples are not what it varies over."""
+    """Bootstrap 95 % interval; None where samples are not what it varies over, or do not tell how far it may be off."""
     protocol: str
     """How it was got: library, variant, range, unit, pairing."""
     reason: str | None = None

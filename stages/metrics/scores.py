@@ -86,10 +86,12 @@ def _bleu_scores(
             captions.bleu(references, hypotheses, order),
             len(hypotheses),
             bootstrap_interval(statistics, partial(captions.bleu_of_sums, order=order), resampling),
-            _protocol(
-                f"corpus BLEU-{order}",
-                f"nltk, {_of_orders(order)}, no smoothing, shorter than an order: a miss",
-                against,
+            resampling.said_of(
+                _protocol(
+                    f"corpus BLEU-{order}",
+                    f"nltk, {_of_orders(order)}, no smoothing, shorter than an order: a miss",
+                    against,
+                )
             ),
         )
         for order in BLEU_ORDERS

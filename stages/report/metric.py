@@ -140,6 +140,13 @@ def parse_metric(raw: Any) -> Metric:
     )
 
 
+def intervals_apart(first: Metric, second: Metric) -> bool | None:
+    """Whether two 95 % intervals have nothing in common; None where one of them is not known."""
+    if first.ci95 is None or second.ci95 is None:
+        return None
+    return first.ci95[1] < second.ci95[0] or second.ci95[1] < first.ci95[0]
+
+
 def flatten(section: Any, prefix: str = "") -> dict[str, Metric]:
     """Every metric in nested JSON by its path, joined with "/"; text and lists beside them are left out."""
     found: dict[str, Metric] = {}

@@ -1,7 +1,7 @@
 """The page's first paragraph: three sentences at most that say what the figures say, whichever way they fall."""
 
 from stages.report.facts import Evaluation, RunFacts
-from stages.report.metric import COMPOSITIONS, Metric, kind_of, write_number, write_value
+from stages.report.metric import COMPOSITIONS, Metric, intervals_apart, kind_of, write_number, write_value
 
 ATTRIBUTES = "attribute_accuracy"
 
@@ -56,7 +56,7 @@ def _who_is_ahead(evaluation: Evaluation, path: str) -> str:
     if paired is not None:
         how_sure = _lead(paired, kind_of(path).unit)
     else:
-        how_sure = ", though their 95 % intervals overlap" if _overlap(ahead, behind) else ""
+        how_sure = ", though their 95 % intervals overlap" if intervals_apart(ahead, behind) is False else ""
     return (
         f"The {first} beats the {second} {split}: its pictures {_reach(ahead, path)}, "
         f"those of the {second} {_reach(behind, path, short=True)}{how_sure}."
@@ -115,8 +115,8 @@ def _do_captions_matter(evaluation: Evaluation, path: str) -> list[str]:
         unit = kind_of(path).unit
         gap = own.value - other.value
         paired = _paired(evaluation, "prior_shuffled", path)
-        apart = not _overlap(own, other) if paired is None or paired.ci95 is None else paired.ci95[0] > 0
-        follows = gap > 0 and apart
+        apart = intervals_apart(own, other) if paired is None or paired.ci95 is None else paired.ci95[0] > 0
+        follows = gap > 0 and apart is True
         parts.append(
             f"scored against other captions the prior's pictures reach {write_value(other, unit)} "
             f"({_gap(gap, unit)} {'less' if gap >= 0 else 'more'}), "
@@ -136,7 +136,7 @@ def _ceiling(evaluation: Evaluation, path: str) -> list[str]:
     psnr = evaluation.section("vqvae").get("psnr_db", Metric(None))
     parts = []
     if psnr.value is not None:
-        parts.append(f"the VQ-VAE rebuilds held-out pictures at {psnr.value:.2f} dB (true peak 2.0)")
+        parts.append(f"the VQ-VAE rebuilds pictures of 'test' at {psnr.value:.2f} dB (true peak 2.0)")
     rebuilt, real = evaluation.metric("reconstruction", path), evaluation.metric("real", path)
     if rebuilt.value is not None and real.value is not None:
         parts.append(
@@ -172,9 +172,3 @@ def _paired(evaluation: Evaluation, other: str, path: str) -> Metric | None:
     """The prior's figure minus another's on the same prompts, with its interval; None where that was not measured."""
     found = evaluation.section("paired").get(f"{other}/{path}")
     return None if found is None or found.value is None or found.ci95 is None else found
-
-
-def _overlap(first: Metric, second: Metric) -> bool:
-    if first.ci95 is None or second.ci95 is None:
-        return False
-    return first.ci95[0] <= second.ci95[1] and second.ci95[0] <= first.ci95[1]

@@ -48,6 +48,7 @@ def measure(network: VQVAE, batches: Sweep, resampling: Resampling) -> Table:
     Args:
         batches: of `PictureBatch`, in mixed order, so that the picture before a picture is of another kind; the figures
             do not depend on how many there are in a batch.
+        resampling: of the pairs, in the order of the batches.
 
     Returns:
         `mse` in [-1,1], `psnr_db` (peak 2) and `psnr_db_as_published` (peak 1) of that mean error; for each level
@@ -93,10 +94,10 @@ def _psnr(errors: np.ndarray, peak: float, said: str, resampling: Resampling) ->
         return Metric.unavailable(f"it is not finite: the mean squared error is {errors.mean():g}", protocol)
 
     def of_sums(sums: np.ndarray) -> np.ndarray:
-        mean = sums[:, 0] / len(errors)
+        mean = sums[:, 0] / sums[:, 1]
         return 10 * np.log10(np.divide(peak**2, mean, out=np.full_like(mean, np.nan), where=mean > 0))
 
-    return combined_metric(Samples(errors[:, None], of_sums), protocol, resampling)
+    return combined_metric(Samples(np.stack([errors, np.ones_like(errors)], axis=1), of_sums), protocol, resampling)
 
 
 def code_use(indices: Tensor, codebook_size: int, resampling: Resampling) -> Table:

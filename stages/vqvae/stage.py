@@ -11,7 +11,7 @@ from stages.config import RunConfig
 from stages.config.vqvae import VqvaeConfig
 from stages.data import PreparedSet, Split, load_dataset, pictures_at_once, to_tensor
 from stages.errors import StageError
-from stages.metrics import TABLE_REPEATS, Resampling, figures_of, write_table
+from stages.metrics import TABLE_REPEATS, Resampling, Table, figures_of, write_table
 from stages.metrics.perceptual import SMALLEST_ALEX_SIDE, load_lpips
 from stages.training import Batches, Best, Sweep, fit, parameter_count
 from stages.vqvae.adversarial import SMALLEST_SIDE
@@ -74,12 +74,18 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("vqvae") as output:
         save_vqvae(module.network, output.directory)
         output.figures |= {"parameters": parameter_count(module.network)}
-        resampling = Resampling(TABLE_REPEATS, config.seed)
-        table = measure(module.network, sweep(test, mixed=True), resampling)
+        table = _measure(module.network, test, config.seed)
         write_table(table, output.directory)
-        on_val = measure(module.network, sweep(val, mixed=True), resampling)  # what settings are chosen by
+        on_val = _measure(module.network, val, config.seed)  # what settings are chosen by
         output.figures |= figures_of(table) | {f"val_{name}": value for name, value in figures_of(on_val).items()}
     _report(output.figures, sizes)
+
+
+def _measure(network: VQVAE, pairs: Pairs, seed: int) -> Table:
+    """The figures of a split, a picture's pairs resampled together."""
+    batches = sweep(pairs, mixed=True)
+    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(pairs.split.image_rows[batches.order])
+    return measure(network, batches, resampling)
 
 
 def sizes_of(section: VqvaeConfig, image_size: int, embedding_width: int) -> VQVAESizes:

@@ -12,7 +12,6 @@ from stages.report.compare.tables import (
     SYSTEMS,
     alike_table,
     cost_table,
-    intervals_apart,
     measured_table,
     other_systems,
     same_prompts,
@@ -20,7 +19,7 @@ from stages.report.compare.tables import (
     system_table,
     total_seconds,
 )
-from stages.report.metric import Metric, kind_of, write_detail, write_value
+from stages.report.metric import Metric, intervals_apart, kind_of, write_detail, write_value
 from stages.report.page import CurveGroup
 from stages.report.pictures import GridRow
 from stages.report.sections import write_seconds

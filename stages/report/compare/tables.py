@@ -8,7 +8,7 @@ from stages.evaluation.compared import COMPARED
 from stages.report.compare.runs import COMPARED_STAGES, Run
 from stages.report.comparisons import of_differences
 from stages.report.facts import system_name
-from stages.report.metric import COMPOSITIONS, NOT_AVAILABLE, Kind, Metric, kind_of, write_value
+from stages.report.metric import COMPOSITIONS, NOT_AVAILABLE, Kind, Metric, intervals_apart, kind_of, write_value
 from stages.report.sections import stage_costs, write_seconds
 from stages.report.table import Cell, Table, cross_table
 
@@ -81,13 +81,6 @@ def _difference(first: Metric, other: Metric, kind: Kind) -> Cell:
     difference = other.value - first.value
     text = write_value(Metric(difference), of_differences(kind).unit)
     return Cell(f"+{text}" if difference > 0 else text, best=intervals_apart(first, other) is True)
-
-
-def intervals_apart(first: Metric, second: Metric) -> bool | None:
-    """Whether two 95 % intervals have nothing in common; None where one of them is not known."""
-    if first.ci95 is None or second.ci95 is None:
-        return None
-    return first.ci95[1] < second.ci95[0] or second.ci95[1] < first.ci95[0]
 
 
 def alike_table(runs: Sequence[Run]) -> Table:
