@@ -38,11 +38,12 @@ class EvaluationConfig:
     """Split whose captions are the prompts; never one that anything was trained on. By `val` the stages chose which
     weights to keep, so that its figures flatter a little."""
     max_prompts: int = 500
-    """Prompts drawn by every system, at most; a smaller number takes the first of the same order."""
+    """Prompts drawn by every system, at most, each of another picture; a smaller number takes the first of the same
+    order."""
     max_captions: int = 200
     """Pictures of each system that BLIP captions, at most (published: 200)."""
     max_compositions: int = 250
-    """Prompts of the split `compositions`, where there is one; 0 leaves it out."""
+    """Prompts of the split `compositions`, at most, where there is one; 0 leaves it out."""
     batch_size: int = 50
     """Pictures drawn at a time; what is drawn so far is kept when a run is stopped."""
     caption_batch_size: int = 100

@@ -134,7 +134,9 @@ def copying_scores(
             Metric.unavailable(str(threshold.reason), protocol)
             if threshold.value is None
             else mean_metric(
-                distances < threshold.value, f"{protocol}, that is than {threshold.value:.4g}; {among}", resampling
+                distances < threshold.value,
+                f"{protocol}, that is than {threshold.value:.4g}; {among}; the interval holds that threshold fixed",
+                resampling,
             )
         )
     return metrics

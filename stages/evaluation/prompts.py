@@ -54,15 +54,13 @@ class Prompts:
 
 
 def choose_prompts(split: Split, count: int, seed: int) -> Prompts:
-    """At most `count` pairs, shuffled, one of every picture before a second of any; fewer are a prefix of more."""
+    """At most `count` pairs, shuffled, of every picture one; fewer are a prefix of more.
+
+    A second caption of a picture would count its picture twice, in every interval and as a set of pictures.
+    """
     order = np.random.default_rng(seed).permutation(len(split))
-    seen: dict[int, int] = {}
-    turns = []
-    for pair in order:
-        picture = int(split.image_rows[pair])
-        turns.append(seen.get(picture, 0))
-        seen[picture] = turns[-1] + 1
-    chosen = order[np.argsort(turns, kind="stable")][:count]
+    firsts = np.sort(np.unique(split.image_rows[order], return_index=True)[1])
+    chosen = order[firsts[:count]]
     return Prompts(split.name, [split.records[pair] for pair in chosen], split.record_rows[chosen])
 
 

@@ -102,12 +102,14 @@ def blip_realism(gallery: Gallery, reference: Reference | str, resampling: Resam
         ),
         "precision_blip": mean_metric(
             fidelity,
-            f"fidelity: share of the pictures in the manifold of the real ones, {manifold}; {against}",
+            f"fidelity: share of the pictures in the manifold of the real ones, {manifold}; {against}; the interval "
+            "resamples the pictures, the real ones' manifold held fixed",
             resampling,
         ),
         "recall_blip": mean_metric(
             coverage,
-            f"coverage: share of the real pictures in the manifold of these, {manifold}; {against}",
+            f"coverage: share of the real pictures in the manifold of these, {manifold}; {against}; the interval "
+            "resamples the real pictures, the manifold of these held fixed",
             resampling,
         ),
     }
@@ -128,8 +130,9 @@ def inception_realism(
         return {name: Metric.unavailable(str(inception.reason), text) for name, text in protocols.items()}
     n, seed = len(own.pooled), resampling.seed
     metrics = {"inception_score": Metric(inception_score(own.logits, seed), n, None, protocols["inception_score"])}
-    if isinstance(reference, str) or real is None:
-        return metrics | {name: Metric.unavailable(str(reference), protocols[name]) for name in ("fid", "kid")}
+    if isinstance(reference, str) or real is None or n < _FEWEST:
+        reason = reference if isinstance(reference, str) else f"{n} picture is too few"
+        return metrics | {name: Metric.unavailable(reason, protocols[name]) for name in ("fid", "kid")}
     against = f"{n} pictures against {len(real.pooled)} real ones of '{reference.split}'"
     distances = {"fid": fid(own.pooled, real.pooled), "kid": kid(own.pooled, real.pooled, seed)}
     bias = {"fid": f"biased upwards, strongly below {own.pooled.shape[1]} pictures", "kid": "without bias"}
@@ -144,6 +147,7 @@ def _see(inception: Inception, pictures: np.ndarray) -> InceptionFeatures | None
     return inception_features(inception.network, pictures, pictures_at_once(_INCEPTION_SIDE))
 
 
+_FEWEST = 2  # pictures that have a covariance
 _INCEPTION_SIDE = 299  # pixels, what pictures are scaled to
 _BLIP_NAMES = ("frechet_blip", "mmd_blip", "precision_blip", "recall_blip")
 _NAMES = (*_BLIP_NAMES, "fid", "kid", "inception_score")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.data import pictures_at_once, to_tensor
+from stages.data import Split, pictures_at_once, to_tensor
 from stages.evaluation.judge import Judge, read_pictures
 from stages.evaluation.labels import ABSENT
 from stages.metrics import (
@@ -50,6 +50,8 @@ class CaptionPool:
     split: str
     captions: list[str]
     """m of them, no two the same but for case."""
+    pictures: list[frozenset[int]]
+    """Of which pictures each is a caption."""
     embeddings: np.ndarray
     """(m,P), unit norm."""
 
@@ -57,6 +59,15 @@ class CaptionPool:
         """The place (n,) int64 of each of n captions of the split."""
         places = {caption.casefold(): place for place, caption in enumerate(self.captions)}
         return np.array([places[caption.casefold()] for caption in captions], dtype=np.int64)
+
+    def untrue_of(self, rows: np.ndarray) -> list[np.ndarray]:
+        """For each of n captions, by its row, the rows of those that no picture shares with it."""
+        of_picture: dict[int, list[int]] = {}
+        for row, pictures in enumerate(self.pictures):
+            for picture in pictures:
+                of_picture.setdefault(picture, []).append(row)
+        true = [np.concatenate([of_picture[picture] for picture in self.pictures[row]]) for row in rows]
+        return [np.setdiff1d(np.arange(len(self.captions)), own) for own in true]
 
 
 @dataclass(frozen=True)
@@ -186,14 +197,17 @@ def retrieval_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
     pool, seed = instruments.pool, instruments.resampling.seed
     protocol = (
         "share of pictures whose prompt has the highest cosine (ITC of the run's own BLIP) among it and "
-        f"{CANDIDATES - 1} other captions of '{pool.split}' in other words, drawn with seed {seed}; by lot between "
-        f"captions that are read alike; {1 / CANDIDATES:.0%} by chance"
+        f"{CANDIDATES - 1} captions of other pictures of '{pool.split}' in other words, drawn with seed {seed}; by lot "
+        f"between captions that are read alike; {1 / CANDIDATES:.0%} by chance"
     )
-    if len(pool.captions) < CANDIDATES:
-        reason = f"'{pool.split}' has {len(pool.captions)} different captions, {CANDIDATES} are needed"
+    own = pool.rows(case.prompts)
+    untrue = pool.untrue_of(own)
+    fewest = min(map(len, untrue)) + 1
+    if fewest < CANDIDATES:
+        reason = f"'{pool.split}' has {fewest} different captions of different pictures, {CANDIDATES} are needed"
         return {"r_precision": Metric.unavailable(reason, protocol)}
     images = picture_features(instruments.blip, case.pictures, instruments.batch_size)
-    found = r_precision(images, pool.embeddings, pool.rows(case.prompts), seed)
+    found = r_precision(images, pool.embeddings, own, untrue, seed)
     return {"r_precision": mean_metric(found, protocol, instruments.resampling)}
 
 
@@ -203,11 +217,16 @@ def picture_features(blip: matching.Matcher, pictures: np.ndarray, batch_size: i
     return np.concatenate([blip.encode_images(image).float().cpu().numpy() for image in batches])
 
 
-def pool_captions(blip: matching.Matcher, split: str, captions: Sequence[str], batch_size: int) -> CaptionPool:
+def pool_captions(blip: matching.Matcher, split: Split, batch_size: int) -> CaptionPool:
     """The different ones of a split's captions, those that differ in case alone being one, with their embeddings."""
-    different = list({caption.casefold(): caption for caption in captions}.values())
-    batches = (different[part] for part in parts(len(different), batch_size))
-    return CaptionPool(split, different, np.concatenate([blip.embed_text(b).float().cpu().numpy() for b in batches]))
+    different = {caption.casefold(): caption for caption in split.captions}
+    pictures: dict[str, set[int]] = {key: set() for key in different}
+    for caption, picture in zip(split.captions, split.image_rows.tolist(), strict=True):
+        pictures[caption.casefold()].add(picture)
+    captions = list(different.values())
+    batches = (captions[part] for part in parts(len(captions), batch_size))
+    embeddings = np.concatenate([blip.embed_text(batch).float().cpu().numpy() for batch in batches])
+    return CaptionPool(split.name, captions, [frozenset(pictures[key]) for key in different], embeddings)
 
 
 def pixel_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:

@@ -118,7 +118,7 @@ def _instruments(config: RunConfig, dataset: PreparedSet, blip: Blip, judge: Jud
         blip=blip,
         judge=judge,
         perceptuals={backbone: lpips_for(backbone, dataset.image_size) for backbone in section.lpips_backbones},
-        pool=pool_captions(blip, section.split, dataset.split(section.split).captions, section.caption_batch_size),
+        pool=pool_captions(blip, dataset.split(section.split), section.caption_batch_size),
         thesaurus=find_thesaurus(),
         resampling=Resampling(section.bootstrap_repeats, config.seed),
         batch_size=section.caption_batch_size,

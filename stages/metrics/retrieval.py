@@ -1,5 +1,7 @@
 """R-precision: whether a picture's own caption fits it best among others' (AttnGAN, arXiv:1711.10485)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 CANDIDATES = 100
@@ -8,7 +10,12 @@ _SAME = 1e-6  # cosines this near are taken for equal: two captions that are rea
 
 
 def r_precision(
-    images: np.ndarray, captions: np.ndarray, own: np.ndarray, seed: int, candidates: int = CANDIDATES
+    images: np.ndarray,
+    captions: np.ndarray,
+    own: np.ndarray,
+    others: Sequence[np.ndarray],
+    seed: int,
+    candidates: int = CANDIDATES,
 ) -> np.ndarray:
     """1 where the own caption has the highest cosine among the candidates, 0 where it has not, (n,) in [0,1].
 
@@ -18,19 +25,20 @@ def r_precision(
         images: (n,P), unit norm.
         captions: (m,P), unit norm, of m different captions.
         own: (n,) int64, the row of each picture's caption in `captions`.
+        others: for each of the n pictures the rows, int64, of the captions that are not true of it.
         seed: of the draw of the other candidates, without repeats, for each picture anew.
 
     Raises:
-        ValueError: there are fewer captions than candidates.
+        ValueError: with some picture there are fewer captions than candidates.
     """
-    if len(captions) < candidates:
-        raise ValueError(f"r_precision needs {candidates} different captions, got {len(captions)}")
+    fewest = min(map(len, others), default=candidates) + 1
+    if fewest < candidates:
+        raise ValueError(f"r_precision needs {candidates} captions of which one is true, got {fewest}")
     rng = np.random.default_rng(seed)
     found = np.zeros(len(images))
-    for row, (image, place) in enumerate(zip(images, own, strict=True)):
-        others = rng.choice(len(captions) - 1, candidates - 1, replace=False)
-        others += others >= place  # every row but its own
-        cosines = captions[[place, *others]].astype(np.float64) @ image.astype(np.float64)
+    for row, (image, place, untrue) in enumerate(zip(images, own, others, strict=True)):
+        drawn = untrue[rng.choice(len(untrue), candidates - 1, replace=False)]
+        cosines = captions[[place, *drawn]].astype(np.float64) @ image.astype(np.float64)
         if cosines[0] > cosines.max() - _SAME:
             found[row] = 1 / (cosines > cosines[0] - _SAME).sum()
     return found

@@ -131,7 +131,7 @@ def build_page(facts: RunFacts, config: ReportConfig, dataset: PreparedSet | Non
         judge=judge_table(evaluation),
         copying=copying_section(facts),
         blip=blip_section(facts),
-        vqvae=list_table("vqvae-figures", "VQ-VAE on held-out pictures", evaluation.section("vqvae")),
+        vqvae=list_table("vqvae-figures", "VQ-VAE on pictures of 'test'", evaluation.section("vqvae")),
         prior=prior_tables(evaluation),
         sweep=sweep_tables(evaluation),
         others=[list_table(f"section-{name}", name.capitalize(), metrics) for name, metrics in others.items()],

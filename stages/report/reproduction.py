@@ -15,6 +15,8 @@ from stages.report.table import Cell, Table
 EXAMPLE_REFERENCE = "ship in a storm"
 EXAMPLE_HYPOTHESIS = "ship in ocean"
 SCORE = Kind("", "score", 0)
+BLIP_SPLIT = "test"
+"""What stage `blip` measures, whatever split is evaluated."""
 SAME_ERROR_AT_TRUE_PEAK = 20 * math.log10(2.0)
 """What PSNR gains when the peak is 2.0 rather than 1.0, dB."""
 
@@ -182,11 +184,13 @@ def _what_is_sound(evaluation: Evaluation) -> str:
     if not {"count", "pictures_in_train"} <= prompts.keys():
         return ""
     count, shared = (int(prompts[name].value or 0) for name in ("count", "pictures_in_train"))
+    said = f"Same protocol: pairs of train. Sound protocol: '{split}'"
+    of_blip = "" if split == BLIP_SPLIT else f" The sound figures of BLIP itself are of '{BLIP_SPLIT}' all the same."
     if shared == 0:
-        return f"Same protocol: pairs of train. Sound protocol: '{split}', none of whose pictures train has."
+        return f"{said}, none of whose pictures train has.{of_blip}"
     return (
-        f"Same protocol: pairs of train. Sound protocol: '{split}', but {shared} of its {count} prompts show a picture "
-        "that train has too: these figures are not of held-out pictures."
+        f"{said}, but {shared} of its {count} prompts show a picture that train has too: these figures are not of "
+        f"held-out pictures.{of_blip}"
     )
 
 

@@ -98,7 +98,7 @@ def instruments(toy: PreparedSet, judge: Judge) -> Instruments:
         blip=ColourReader(),
         judge=judge,
         perceptuals={"alex": Perceptual(None, "no weights in this test")},
-        pool=pool_captions(ColourReader(), "test", toy.split("test").captions, 32),
+        pool=pool_captions(ColourReader(), toy.split("test"), 32),
         thesaurus=find_thesaurus(),
         resampling=Resampling(200, 0),
         batch_size=32,
