@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.codes import Rows
 from stages.data import to_uint8
-from stages.latents.counting import count_together, most_frequent
+from stages.latents.counting import CodedSplit, count_together, most_frequent
 from stages.latents.style import STYLE, head, new_figure, save
 from stages.vqvae import VQVAE
 
@@ -39,11 +38,11 @@ class Painted(NamedTuple):
 
 
 @torch.no_grad()
-def paint_codes(vqvae: VQVAE, rows: Rows, counts: dict[str, np.ndarray], level: str, most: int) -> Painted:
+def paint_codes(vqvae: VQVAE, split: CodedSplit, counts: dict[str, np.ndarray], level: str, most: int) -> Painted:
     """Paints the most frequent codes of a level, top or bottom.
 
     Args:
-        rows: all pairs of the split.
+        split: whose codes they are.
         counts: of the codes of both levels, (K,).
     """
     every = np.arange(vqvae.codebook_size)
@@ -51,9 +50,9 @@ def paint_codes(vqvae: VQVAE, rows: Rows, counts: dict[str, np.ndarray], level: 
     means = {name: _weighted_mean(book, counts[name]) for name, book in books.items()}  # each (D,) of a book (K,D)
     chosen = most_frequent(counts[level], most)
     if level == "top":
-        other, company = "bottom", count_together(rows, chosen, every, len(every))  # (C,K)
+        other, company = "bottom", count_together(split, chosen, every, len(every))  # (C,K)
     else:
-        other, company = "top", count_together(rows, every, chosen, len(every)).T
+        other, company = "top", count_together(split, every, chosen, len(every)).T
     usual = _weighted_mean(books[other], company)  # (C,D)
 
     def paint(own: Tensor, others: Tensor) -> Tensor:

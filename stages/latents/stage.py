@@ -13,7 +13,7 @@ from stages.data import PreparedSet, load_dataset
 from stages.errors import StageError
 from stages.latents import maps, painting, scatter, tables
 from stages.latents.colourings import Colouring, find_colourings
-from stages.latents.counting import PARTS, count_codes, frequent_together
+from stages.latents.counting import PARTS, CodedSplit, count_codes, frequent_together
 from stages.latents.interactive import write_page
 from stages.latents.measures import (
     code_pairs,
@@ -25,7 +25,7 @@ from stages.latents.measures import (
     retrieval_at,
     retrieval_ranks,
 )
-from stages.latents.points import LatentPoints, gather_points
+from stages.latents.points import LatentPoints, first_pairs, gather_points
 from stages.latents.projection import FEWEST_TSNE_POINTS, chance_agreement, label_agreement
 from stages.latents.thumbnails import plot_thumbnails
 from stages.latents.views import View, Views, make_views
@@ -147,11 +147,12 @@ def _panels(material: Material) -> list[Colouring]:
 
 
 def _publish_codes(material: Material, output: Output) -> None:
-    """Plots, tables and figures of the codes themselves: counted over every pair of the split, a few at a time; what
-    takes the codes side by side, the perplexity of a position and mutual information, of the points' pictures alone."""
+    """Plots, tables and figures of the codes themselves: counted over the whole split, a few at a time; what takes the
+    codes side by side, the perplexity of a position and mutual information, of the points' pictures alone."""
     rows, K, folder = material.rows, material.vqvae.codebook_size, output.directory
     codes, drawn = material.points.codes, material.points.drawn
-    counts = count_codes(rows, K)
+    coded = CodedSplit(rows, first_pairs(material.dataset, rows.record_rows))
+    counts = count_codes(coded, K)
     output.figures |= {"pairs": len(rows), "codebook_size": K}
     for level, name in (("top", "top"), ("bottom", "bottom"), ("caption", "text")):
         output.figures[f"usage_{name}"] = code_usage(counts[level])
@@ -160,17 +161,17 @@ def _publish_codes(material: Material, output: Output) -> None:
     split = material.section.split
     path = folder / "code_usage.png"
     varied = {level: position_perplexities(codes[part]) for level, part in PARTS.items()}
-    pairs = f"n = {len(rows):,} pairs of '{split}'"
+    pairs = f"n = {len(coded.firsts):,} pictures and {len(rows):,} captions of '{split}'"
     _add_plot(output, path.name, maps.plot_code_usage(path, counts, varied, pairs=pairs, drawn=drawn))
     information = mutual_information(*code_pairs(codes["top"], codes["bottom"]), material.seed)
     output.figures |= {"mutual_information": information[0], "mutual_information_chance": information[1]}
-    together = frequent_together(rows, counts, material.section.heatmap_codes)
+    together = frequent_together(coded, counts, material.section.heatmap_codes)
     tables.write_co_occurrences(folder / "co_occurrence.csv", together)
     path = folder / "co_occurrence.png"
     said = maps.plot_co_occurrence(path, together, information=information, drawn=drawn)
     _add_plot(output, path.name, said)
     most = material.section.sheet_codes
-    painted = {level: painting.paint_codes(material.vqvae, rows, counts, level, most) for level in ("top", "bottom")}
+    painted = {level: painting.paint_codes(material.vqvae, coded, counts, level, most) for level in ("top", "bottom")}
     path = folder / "code_sheet.png"
     _add_plot(output, path.name, painting.plot_code_sheet(path, painted, split=split))
 

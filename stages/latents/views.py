@@ -115,14 +115,15 @@ def _judge(
     asked: float | None = None,
     axes: tuple[str, str] = ("t-SNE 1", "t-SNE 2"),
 ) -> View:
+    k = max(1, min(section.neighbours, (len(cloud) - 1) // 2))  # the most that trustworthiness is defined for
     return View(
         level,
         perplexity,
         asked,
         coordinates,
-        trustworthiness(cloud, coordinates, section.neighbours),
-        knn_agreement(cloud, coordinates, section.neighbours),
-        min(section.neighbours, len(cloud) - 1),
+        trustworthiness(cloud, coordinates, k),
+        knn_agreement(cloud, coordinates, k),
+        k,
         axes,
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from stages.data import to_uint8
-from stages.latents.counting import Together, count_codes
+from stages.latents.counting import CodedSplit, Together, count_codes
 from stages.latents.maps import SPAN, clustered_lift
 from stages.latents.painting import PER_ROW, Painted, paint_codes, sheet
 from stages.latents.style import COLOURS, MARKERS, MOST_LABELS, looks, merge_rare_labels
@@ -45,7 +45,8 @@ def painted(level: str, most: int) -> tuple[VQVAE, Painted]:
     torch.manual_seed(0)
     network = VQVAE(SIZES).eval()
     rows = MadeRows(6, 16, lambda numbers: (TOP[numbers], BOTTOM[numbers], TEXT[numbers]))
-    return network, paint_codes(network, rows, count_codes(rows, 16), level, most)
+    split = CodedSplit(rows, np.arange(6))
+    return network, paint_codes(network, split, count_codes(split, 16), level, most)
 
 
 @torch.no_grad()
