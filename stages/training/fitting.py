@@ -27,6 +27,8 @@ from stages.training.callbacks import (
     Resumable,
     SlowWeights,
     ValidationAtTheEnd,
+    random_state,
+    set_random_state,
 )
 from stages.training.curves import Curves
 from stages.training.memory import freed_memory_kept
@@ -52,8 +54,8 @@ def fit(
     """Trains `module` in place for at most `max_steps` optimiser steps.
 
     Goes on from `scratch` when an earlier call was stopped (weights, optimiser, schedule, random state, data order);
-    returns at once, with the trained weights loaded, when it had ended. Values logged with `self.log` are appended to
-    `scratch/curves.jsonl`, one `{"fit", "step", name: value, ...}` a line.
+    when it had ended, returns at once, with the trained weights loaded and the random state that the training left.
+    Values logged with `self.log` go to `scratch/curves.jsonl`, one `{"fit", "step", name: value, ...}` a line.
 
     Args:
         val: batches for `validation_step`, run every `val_every` steps and after the last; None for none.
@@ -72,7 +74,9 @@ def fit(
     """
     files = _Files(scratch, desc.replace(" ", "-"))
     if files.finished.is_file():
-        module.load_state_dict(torch.load(files.finished, weights_only=True))
+        ended = torch.load(files.finished, weights_only=True)
+        module.load_state_dict(ended["weights"])
+        set_random_state(ended["random_state"])  # what comes next is as if it had just been trained
         module.eval()
         return
     start_step = files.step_reached()
@@ -85,7 +89,7 @@ def fit(
     if published := files.published(ended_before=start_step >= max_steps):
         module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
     module.eval()
-    files.finish(module.state_dict())
+    files.finish({"weights": module.state_dict(), "random_state": random_state()})
 
 
 def _run(
@@ -107,7 +111,7 @@ class _Files:
 
     def __init__(self, scratch: Path, name: str) -> None:
         self.name = name
-        self.finished, self.checkpoint = scratch / f"{name}.final.pt", scratch / f"{name}.ckpt"
+        self.finished, self.checkpoint = scratch / f"{name}.ended.pt", scratch / f"{name}.ckpt"
         self.best = scratch / f"{name}.best.ckpt"
 
     def step_reached(self) -> int:
@@ -126,10 +130,10 @@ class _Files:
             return self.best
         return self.checkpoint if ended_before else None
 
-    def finish(self, state: dict[str, Any]) -> None:
-        """Keeps the weights, and nothing else of the fit."""
+    def finish(self, ended: dict[str, Any]) -> None:
+        """Keeps the weights and the random state, and nothing else of the fit."""
         temporary = self.finished.with_suffix(".partial")
-        torch.save(state, temporary)
+        torch.save(ended, temporary)
         os.replace(temporary, self.finished)
         self.checkpoint.unlink(missing_ok=True)
         self.best.unlink(missing_ok=True)

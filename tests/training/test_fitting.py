@@ -334,6 +334,16 @@ def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
     assert torch.equal(first.network.state_dict()["0.weight"], again.network.state_dict()["0.weight"])
 
 
+def test_what_follows_a_finished_fit_is_drawn_as_if_it_had_just_been_trained(tmp_path: Path) -> None:
+    """A second network's weights and dropout, after a run that was killed before the second was saved once."""
+    drawn = []
+    for _ in range(2):
+        train(Regression(), tmp_path)
+        drawn.append(torch.rand(5))
+        torch.manual_seed(99)
+    assert torch.equal(drawn[0], drawn[1])
+
+
 def test_curves_have_every_logged_step_once(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(Regression(stop_at=33), tmp_path)
