@@ -1,9 +1,13 @@
 """Section `samples`: what is painted and how codes are drawn."""
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+LOWEST_TEMPERATURE = 1e-6
+"""Above 0: logits divided by less may be too large for a float32."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +15,7 @@ class SamplingOptions:
     """How the codes of one level are drawn from their logits."""
 
     temperature: float = 1.0
-    """Divides the logits; 0 takes the likeliest code."""
+    """Divides the logits; 0 takes the likeliest code, as anything below 0.000001 would."""
     top_k: int = 0
     """Only the k likeliest codes; 0 for all."""
     top_p: float = 1.0
@@ -20,13 +24,15 @@ class SamplingOptions:
     """Classifier-free guidance (arXiv:2207.12598): logits = none + scale (captioned - none); 1 is without."""
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"samples.sampling.*.temperature must be at least 0, got {self.temperature}")
+        if not (self.temperature == 0 or LOWEST_TEMPERATURE <= self.temperature < math.inf):
+            raise ValueError(
+                f"samples.sampling.*.temperature must be 0 or at least {LOWEST_TEMPERATURE}, got {self.temperature}"
+            )
         if self.top_k < 0:
             raise ValueError(f"samples.sampling.*.top_k must be at least 0, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"samples.sampling.*.top_p must be in (0, 1], got {self.top_p}")
-        if self.guidance_scale < 0:
+        if not 0 <= self.guidance_scale < math.inf:
             raise ValueError(f"samples.sampling.*.guidance_scale must be at least 0, got {self.guidance_scale}")
 
 

@@ -1,11 +1,13 @@
 """Codes are drawn as likely as the network says, but for what the options leave out."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from numba import njit
 
-from stages.config.samples import SamplingOptions
+from stages.config.samples import LOWEST_TEMPERATURE, SamplingOptions
 from stages.prior.compiled import drawing as compiled
 from stages.prior.drawing import draw, guide, gumbel_noise
 from tests.prior.networks import K
@@ -44,6 +46,11 @@ def test_guidance_extrapolates_from_none_through_the_caption() -> None:
     ("wrong", "message"),
     [
         ({"temperature": -1}, "temperature"),
+        ({"temperature": 1e-9}, "temperature must be 0 or at least 1e-06"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"guidance_scale": math.nan}, "guid"),
+        ({"guidance_scale": math.inf}, "guid"),
         ({"top_p": 0}, "top_p"),
         ({"top_k": -2}, "top_k"),
         ({"guidance_scale": -1}, "guid"),
@@ -63,7 +70,7 @@ def compiled_draws(logits: np.ndarray, noise: np.ndarray, rule: compiled.Rule) -
     return drawn
 
 
-@pytest.mark.parametrize("temperature", [0, 0.5, 1, 3])
+@pytest.mark.parametrize("temperature", [0, LOWEST_TEMPERATURE, 0.5, 1, 3])
 @pytest.mark.parametrize("top_k", [0, 1, 7, 300, 1000])
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.95, 1])
 @pytest.mark.parametrize("spread", [0.01, 1, 30])

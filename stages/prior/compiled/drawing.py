@@ -56,7 +56,7 @@ def _bound(logits: np.ndarray, weights: np.ndarray, wanted: np.float32) -> np.fl
     likeliest is never drawn, and the interval ends there.
     """
     high = highest_of(logits)
-    low = high - np.float32(100)
+    low = min(high - np.float32(100), np.nextafter(high, NOTHING))  # of huge logits 100 is less than a step
     if _weight_above(logits, weights, low) < wanted:
         return low
     while True:
