@@ -1,6 +1,7 @@
 """Seeds of single pictures, so that picture i is the same whatever is drawn beside it."""
 
 import numpy as np
+import torch
 
 
 def picture_seeds(seed: int, count: int, start: int = 0) -> list[int]:
@@ -8,3 +9,9 @@ def picture_seeds(seed: int, count: int, start: int = 0) -> list[int]:
     return [
         int(np.random.SeedSequence((seed, i)).generate_state(1, np.uint64)[0] >> 2) for i in range(start, start + count)
     ]
+
+
+def drawn_seeds(generator: torch.Generator, count: int) -> list[int]:
+    """As many seeds in [0, 2^62) drawn from a generator, which goes on by that many numbers."""
+    drawn: list[int] = torch.randint(1 << 62, (count,), generator=generator, device=generator.device).tolist()
+    return drawn

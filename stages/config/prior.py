@@ -1,5 +1,6 @@
 """Section `prior`: the two PixelSNAIL networks over the codes."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,7 +53,7 @@ class LevelConfig:
             raise ValueError(f"prior.*.channels must be a multiple of heads ({self.heads}), got {self.channels}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"prior.*.dropout must be in [0, 1), got {self.dropout}")
-        if self.lr <= 0:
+        if not 0 < self.lr < math.inf:
             raise ValueError(f"prior.*.lr must be above 0, got {self.lr}")
 
 
@@ -92,6 +93,8 @@ class PriorConfig:
             raise ValueError(f"prior.caption_dropout must be in [0, 1), got {self.caption_dropout}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"prior.ema_decay must be in [0, 1), got {self.ema_decay}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"prior.weight_decay must be at least 0, got {self.weight_decay}")
         if self.val_every < 1:
             raise ValueError(f"prior.val_every must be at least 1, got {self.val_every}")
         if self.patience < 0:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from stages.metrics import Resampling, Table, mean_metric
@@ -43,10 +44,13 @@ def measure(
 
 @torch.no_grad()
 def bits_by_picture(module: PriorModule, batches: Sweep) -> dict[str, np.ndarray]:
-    """By what ends a figure's name: bits per code (n,) of each pair, in the order of the batches."""
+    """By what ends a figure's name: bits per code (n,) of each pair in the order of the batches; on a GPU if it can."""
     found: dict[str, list[Tensor]] = {told: [] for told in TOLD}
-    for batch in batches:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module.to(device)
+    for given in batches:
+        batch = move_data_to_device(given, device)
         found[""].append(module.bits_per_code(batch))
         found["_shuffled"].append(module.bits_per_code(batch.with_others_captions()))
         found["_uncaptioned"].append(module.bits_per_code(batch._replace(captions=batch.captions.drop())))
-    return {told: torch.cat(bits).double().numpy() for told, bits in found.items()}
+    return {told: torch.cat(bits).double().cpu().numpy() for told, bits in found.items()}

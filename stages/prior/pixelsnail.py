@@ -8,7 +8,9 @@ gates of the residual blocks as in conditional PixelCNN (van den Oord et al., ar
 cross-attention.
 
 Causal means raster order: the logits at a position depend on the codes of earlier positions alone. Only the first
-convolution looks strictly back; what follows may see its own position, because that holds no later code.
+convolution looks strictly back; what follows may see its own position, because that holds no later code. The published
+network has two kinds of convolution, down (over the rows above) and down-right (over what is left in the row as well);
+one masked kernel that is k wide above and ends at its own position in its row computes the sum of both.
 Activations are (B,H,W,C) throughout: norms and attention work on the last axis, and convolutions read it as
 channels-last without a copy. Where a network is trained on a processor, compiled code computes the residual blocks.
 """

@@ -11,6 +11,7 @@ from stages.prior.captions import Captions
 from stages.prior.drawing import gumbel_noise
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.sampler import Sampler, convolving_in_float32
+from stages.seeding import drawn_seeds
 from stages.vqvae import Codes
 from stages.weights import load_sizes, load_weights, save_weights
 
@@ -36,7 +37,7 @@ class Prior:
     def sample(
         self,
         captions: Captions,
-        seeds: list[int],
+        seeds: list[int] | torch.Generator,
         top: SamplingOptions,
         bottom: SamplingOptions,
         known: Codes | None = None,
@@ -45,13 +46,16 @@ class Prior:
 
         Args:
             captions: B of them.
-            seeds: B of them; picture i depends on its caption and seeds[i] alone, whatever else is in the batch.
+            seeds: B of them; picture i depends on its caption and seeds[i] alone, whatever else is in the batch. Or a
+                generator that they are drawn from.
             top, bottom: how codes are drawn on each level.
             known: codes of B pictures that are kept, `UNKNOWN` where they are drawn; None: all are drawn.
 
         Returns:
             codes on the processor, as all that is given may be.
         """
+        if isinstance(seeds, torch.Generator):
+            seeds = drawn_seeds(seeds, len(captions.mask))
         known_top, known_bottom = known or (None, None)
         top_codes = self._sample_level("top", captions, None, seeds, top, known_top)
         bottom_codes = self._sample_level("bottom", captions, top_codes, seeds, bottom, known_bottom)

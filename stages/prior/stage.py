@@ -12,7 +12,8 @@ from stages.blip import Features, load_features
 from stages.codes import CodeStore, Schema, SplitCodes
 from stages.config import RunConfig
 from stages.config.prior import LevelConfig, PriorConfig
-from stages.metrics import TABLE_REPEATS, Resampling, figures_of, write_table
+from stages.data import pictures_at_once
+from stages.metrics import TABLE_REPEATS, Resampling, Table, figures_of, write_table
 from stages.prior.captions import Captions
 from stages.prior.measures import measure
 from stages.prior.module import CodeBatch, PriorModule
@@ -36,6 +37,13 @@ class CodedPairs:
     def __init__(self, codes: SplitCodes, features: Features, level: str, most: int | None = None) -> None:
         self.codes, self.features, self.level = codes, features, level
         self.rows = np.random.default_rng(0).permutation(len(codes))[:most]
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """Whose picture each pair's is, (n,) int64: pairs of one picture, in one view, have the same codes."""
+        levels = (self.codes.top[self.rows], self.codes.bottom[self.rows])
+        whole = np.concatenate([codes.reshape(len(codes), -1) for codes in levels], axis=1)
+        return np.unique(whole, axis=0, return_inverse=True)[1].ravel()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,7 +69,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     store = CodeStore.open(workspace.require("codes"), blip=workspace.digest("blip"))
     train, val = store.read_train(), store.read("val")
     widths = {"token_width": features.token_width, "pooled_width": features.text_pooled.shape[-1]}
-    modules, held_out = {}, _sweeps(val, features)
+    modules = {}
     for name in LEVELS:
         sizes = sizes_of(name, config.prior, store.schema, **widths)
         modules[name] = PriorModule(PixelSNAIL(sizes), _level(name, config.prior), config.prior)
@@ -69,7 +77,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
         fit(
             modules[name],
             Batches(pairs.batch, len(pairs), modules[name].level.batch_size, config.seed),
-            held_out[name],
+            _sweep(CodedPairs(val, features, name)),
             max_steps=modules[name].level.max_steps,
             val_every=config.prior.val_every,
             scratch=workspace.scratch("prior"),
@@ -81,19 +89,25 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("prior") as output:
         save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)
         output.figures |= {f"parameters_{name}": parameter_count(module.network) for name, module in modules.items()}
-        resampling = Resampling(TABLE_REPEATS, config.seed)
-        table = measure(modules, held_out, "val", resampling)
-        table |= measure(modules, _sweeps(train, features, MEASURED_TRAIN_PAIRS), "train", resampling)
+        table = _measure(modules, {level: CodedPairs(val, features, level) for level in LEVELS}, "val", config.seed)
+        seen = {level: CodedPairs(train, features, level, MEASURED_TRAIN_PAIRS) for level in LEVELS}
+        table |= _measure(modules, seen, "train", config.seed)
         write_table(table, output.directory)
         output.figures |= figures_of(table)
         output.figures["pictures_seen"] = pictures_seen(modules, workspace.scratch("prior"))
     _report(output.figures)
 
 
-def _sweeps(codes: SplitCodes, features: Features, most: int | None = None) -> dict[str, Sweep]:
-    """By level: every pair of a split once, or `most` of them."""
-    pairs = {level: CodedPairs(codes, features, level, most) for level in LEVELS}
-    return {level: Sweep(found.batch, len(found), PAIRS_AT_ONCE) for level, found in pairs.items()}
+def _sweep(pairs: CodedPairs) -> Sweep:
+    """Every pair once, in batches of as much memory whatever the pictures' side."""
+    image_size = 4 * pairs.codes.bottom.shape[1]  # pixels
+    return Sweep(pairs.batch, len(pairs), pictures_at_once(image_size, PAIRS_AT_ONCE))
+
+
+def _measure(modules: dict[str, PriorModule], pairs: dict[str, CodedPairs], split: str, seed: int) -> Table:
+    """The figures of a split's pairs, by level the same ones; a picture's pairs are resampled together."""
+    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(pairs["top"].pictures)
+    return measure(modules, {level: _sweep(found) for level, found in pairs.items()}, split, resampling)
 
 
 def _level(name: str, config: PriorConfig) -> LevelConfig:

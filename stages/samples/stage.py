@@ -6,6 +6,7 @@ Paintings of earlier prompts stay in the folder; `grid.png` and the manifest are
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import unicodedata
@@ -77,6 +78,8 @@ def _prompts(section: SamplesConfig, dataset: PreparedSet) -> list[str]:
     for prompt in prompts:
         if not prompt.strip():
             raise StageError('samples.prompt is empty; give one, such as PROMPT="a red ship on a stormy sea at dusk"')
+        if prompt != prompt.encode(errors="replace").decode():
+            raise StageError(f"samples.prompt is not text in UTF-8: {prompt!r}")
     return prompts
 
 
@@ -93,6 +96,11 @@ def slug(prompt: str) -> str:
     return "-".join(words).encode()[:80].decode(errors="ignore").strip("-") or "prompt"
 
 
+def _readable(path: str) -> str:
+    """A file's name as text, whatever bytes the file system has it in."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def file_stem(prompt: str) -> str:
     """The slug; where it does not say all of the prompt, with six digits that tell it from others of the same slug."""
     said = slug(prompt)
@@ -105,7 +113,8 @@ def _edited(section: SamplesConfig) -> dict[str, Any]:
     """What a picture's file says of the one that it was made from."""
     if not section.image:
         return {}
-    return {"image": section.image} | ({"mask": section.mask} if section.mask else {"strength": section.strength})
+    how = {"mask": _readable(section.mask)} if section.mask else {"strength": section.strength}
+    return {"image": _readable(section.image)} | how
 
 
 def _origin(section: SamplesConfig) -> str:

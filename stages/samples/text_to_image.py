@@ -10,7 +10,7 @@ from stages.config.samples import SamplingConfig
 from stages.errors import StageError
 from stages.painter import Editing
 from stages.prior import UNKNOWN, Captions, Prior, load_prior
-from stages.seeding import picture_seeds
+from stages.seeding import drawn_seeds, picture_seeds
 from stages.vqvae import VQVAE, Codes, load_vqvae
 from stages.workspace import Workspace
 
@@ -39,16 +39,19 @@ class TextToImage:
         start: int = 0,
         batch_size: int = 64,
         editing: Editing | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """One picture for each prompt, (B,3,H,W) in [-1,1]: see `Painter`.
 
         Codes are drawn in raster order: what is painted into a picture goes on from what lies above and to its left.
         A prompt that is None is painted without a caption, as those that training drops; guidance does nothing to it.
+        With a `generator` the pictures' seeds are drawn from it, in place of those that `seed` and `start` give.
 
         Raises:
             StageError: a picture is to be edited without a mask, which codes cannot be.
         """
-        seeds = picture_seeds(seed, len(prompts), start)
+        count = len(prompts)
+        seeds = picture_seeds(seed, count, start) if generator is None else drawn_seeds(generator, count)
         known = None if editing is None else self.known_codes(editing)
         pictures = []
         for first in range(0, len(prompts), batch_size):
@@ -101,15 +104,27 @@ def load_text_to_image(workspace: Workspace) -> TextToImage:
     """The system that a run's stages published.
 
     Raises:
-        StageError: a stage has not been run, its artefact is damaged, or `samples.device` is not there.
+        StageError: a stage has not been run, its artefact is damaged, `samples.device` is not there, or the prior is
+            guided and cannot be.
     """
-    device = find_device(workspace.config.samples.device)
+    device, sampling = find_device(workspace.config.samples.device), workspace.config.samples.sampling
+    if sampling != sampling.without_guidance():
+        require_uncaptioned(workspace, "; without guidance it can: --samples.sampling.top.guidance_scale 1")
     return TextToImage(
         load_blip(workspace.require("blip")),
         load_prior(workspace.require("prior")).to(device),
         load_vqvae(workspace.require("vqvae")),
-        workspace.config.samples.sampling,
+        sampling,
     )
+
+
+def require_uncaptioned(workspace: Workspace, advice: str = "") -> None:
+    """Nothing, where the prior has learnt to paint without a caption, as guidance needs it; otherwise a StageError."""
+    if workspace.config.prior.caption_dropout == 0:
+        raise StageError(
+            "prior.caption_dropout is 0, so the prior never learned to paint without a caption, and cannot be guided"
+            + advice
+        )
 
 
 def find_device(wanted: str) -> str:

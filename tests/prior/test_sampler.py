@@ -115,12 +115,19 @@ def logits_of_each_position(weights: Weights, state: State, codes: np.ndarray) -
     return logits
 
 
+def compiled_logits(network: PixelSNAIL, conditioning: Conditioning, codes: Tensor) -> Tensor:
+    """(B,H,W,K), for as many rows of codes (B,H,W) as of the conditioning."""
+    weights = pack(network)
+    state = start_state(network, weights, conditioning)
+    return torch.from_numpy(logits_of_each_position(weights, state, codes.numpy()))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_logits_equal_the_full_forwards(case: Case) -> None:
     network, codes = build(case), random_codes(case, 3)
     conditioning = condition(network, 3)
     full = network(codes, conditioning).movedim(1, -1)
-    steps, weights = CachedForward(network, conditioning), pack(network)
+    steps = CachedForward(network, conditioning)
     for row in range(case.side):
         for column in range(case.side):
             steps.place.move_to(row, column)
@@ -129,9 +136,7 @@ def test_logits_equal_the_full_forwards(case: Case) -> None:
                     steps.begin_row()
                 torch.testing.assert_close(steps.logits(), full[:, row, column], atol=1e-4, rtol=0)
                 steps.remember(codes[:, row, column])
-    state = start_state(network, weights, conditioning)
-    logits = torch.from_numpy(logits_of_each_position(weights, state, codes.numpy()))
-    torch.testing.assert_close(logits, full, atol=1e-4, rtol=0)
+    torch.testing.assert_close(compiled_logits(network, conditioning, codes), full, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -173,6 +178,43 @@ def test_codes_are_exact_for_sizes_drawn_by_chance(seed: int) -> None:
     full = sample_by_full_forward(network, conditioning, noise, options)
     for sample in SAMPLERS:
         assert torch.equal(sample(network, conditioning, noise, options), full)
+    rows = full.repeat(1 if guidance == 1 else 2, 1, 1)  # guided, each is computed with its caption and without
+    expected = network(rows, conditioning).movedim(1, -1)
+    torch.testing.assert_close(compiled_logits(network, conditioning, rows), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.side > 1])
+@pytest.mark.parametrize("sample", SAMPLERS)
+def test_what_is_drawn_does_not_depend_on_codes_that_come_later(case: Case, sample: Sampling) -> None:
+    """In each row of the batch another code is another one, known beforehand: what is drawn before it stays."""
+    network, options, places = build(case), SamplingOptions(top_p=0.9, guidance_scale=2.0), case.side**2
+    one = make_captions(1).take(torch.zeros(places, dtype=torch.int64))
+    context = (
+        torch.zeros(places, case.context_side, case.context_side, dtype=torch.int64) if case.context_side else None
+    )
+    conditioning = condition_rows(network, one, context, options.guidance_scale)
+    noise = gumbel_noise([0] * places, places, K)
+    drawn = sample(network, conditioning, noise, options)
+    assert (drawn == drawn[0]).all()
+    known = torch.full((places, places), UNKNOWN)
+    known.diagonal().copy_((drawn[0].flatten() + 1) % K)
+    moved = sample(network, conditioning, noise, options, known.view_as(drawn)).flatten(1) != drawn.flatten(1)
+    assert not moved.tril(-1).any() and moved.diagonal().all()  # row i: places before i, place i
+    assert moved.triu(1).any(dim=1).sum() > places / 3  # and what comes later does look at it
+
+
+@pytest.mark.parametrize(("side", "channels"), [(32, 64), (16, 64), (8, 256)])
+def test_logits_of_the_networks_that_are_timed_equal_the_full_forwards(side: int, channels: int) -> None:
+    torch.manual_seed(side)
+    sizes = replace(LARGE, side=side, channels=channels, residual_channels=channels)
+    network = PixelSNAIL(sizes).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        parameter.add_(0.1 * torch.randn(parameter.shape))
+    conditioning = network.condition(make_captions(2), None)
+    codes = torch.randint(0, sizes.codebook_size, (2, side, side))
+    full = network(codes, conditioning).movedim(1, -1)
+    assert full.std() > 0.5
+    torch.testing.assert_close(compiled_logits(network, conditioning, codes), full, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("side", "batch", "guidance"), [(32, 8, 1.0), (16, 32, 2.0)])

@@ -1,6 +1,7 @@
 """Prompts become files that carry them; the grid is labelled; earlier paintings stay."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from PIL import Image
 from stages.__main__ import main, parse_config
 from stages.codes import CodeStore
 from stages.data import load_dataset
+from stages.errors import StageError
 from stages.samples import load_text_to_image
 from stages.samples.grid import labelled_grid
 from stages.samples.stage import describe, file_stem, slug
-from stages.seeding import picture_seeds
+from stages.seeding import drawn_seeds, picture_seeds
 from stages.workspace import Workspace
 
 
@@ -48,6 +50,43 @@ def test_prompts_that_differ_have_files_of_their_own() -> None:
 def test_picture_seeds_do_not_depend_on_how_a_list_is_cut() -> None:
     assert picture_seeds(3, 10)[4:] == picture_seeds(3, 6, start=4)
     assert len(set(picture_seeds(0, 500) + picture_seeds(1, 500))) == 1000
+
+
+def test_seeds_from_a_generator_go_on_where_it_stands() -> None:
+    generator, again = (torch.Generator().manual_seed(5) for _ in range(2))
+    first, then = drawn_seeds(generator, 3), drawn_seeds(generator, 2)
+    assert first + then == drawn_seeds(again, 5) and len(set(first + then)) == 5
+
+
+def test_a_generator_paints_other_pictures_each_time_and_the_same_again(text_run: list[str]) -> None:
+    paint = load_text_to_image(Workspace(parse_config("samples", text_run)))
+    prompts = ["a red patch on blue"] * 2
+    generator = torch.Generator().manual_seed(7)
+    first, other = paint(prompts, generator=generator), paint(prompts, generator=generator)
+    assert torch.equal(paint(prompts, generator=torch.Generator().manual_seed(7)), first)
+    assert not torch.equal(first, other) and not torch.equal(first[0], first[1])
+
+
+def test_a_prior_that_always_had_captions_is_not_guided(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", str(tiny_run), "--prior.caption_dropout", "0"]
+    with pytest.raises(StageError, match=r"cannot be guided; .*top\.guidance_scale 1"):
+        load_text_to_image(Workspace(parse_config("samples", options)))
+
+
+@pytest.mark.parametrize("what", ["prompt", "image"])
+def test_what_is_no_text_is_refused_or_written_as_near_as_it_can_be(
+    what: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = os.fsdecode(b"caf\xe9")
+    options = ["--samples.prompt", strange if what == "prompt" else "a red patch"]
+    if what == "image":
+        path = str(tmp_path / f"{strange}.png")
+        Image.new("RGB", (16, 16)).save(path)
+        options += ["--samples.image", path, "--samples.mask", path]
+        Image.new("L", (16, 16), 255).save(path)
+    code = main(["samples", "--config", str(tiny_run), *options])
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and code == (2 if what == "prompt" else 0)
 
 
 def test_the_grid_has_a_row_for_each_prompt() -> None:
