@@ -223,4 +223,4 @@ def _middle(figures: list[np.ndarray]) -> Interval | None:
     if len(found) == 0:
         raise ValueError("a bootstrap interval needs at least one resample that has a figure, got NaN for all")
     low, high = (float(end) for end in np.quantile(found, [0.025, 0.975]))
-    return Interval(low, high) if high - low > _NO_WIDTH * max(1.0, abs(high)) else None
+    return Interval(low, high) if high - low > _NO_WIDTH * max(abs(low), abs(high)) else None
