@@ -15,7 +15,8 @@ export PROMPT
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 20
 	@echo
-	@echo '  CONFIG=configs/x.yaml picks the run (now $(CONFIG)), ARGS="--vqvae.max_steps 100" overrides its values'
+	@echo '  CONFIG=configs/x.yaml picks the run (now $(CONFIG)), ARGS="--vqvae.max_steps 100" overrides its values, ARGS=--help lists'
+	@echo '  them; of test ARGS are those of pytest, of bench the names of what is measured'
 
 setup: $(READY) ## make .venv with pinned packages
 
@@ -43,7 +44,7 @@ report: $(READY) ## one self-contained page with every figure
 $(STAGES):
 	@$(RUN) $@ --config $(CONFIG) $(ARGS)
 
-samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"
+samples: $(READY) ## paint prompts: PROMPT="a red ship on a stormy sea at dusk"; without one, some test captions
 	@$(RUN) samples --config $(CONFIG) $(if $(value PROMPT),--samples.prompt "$$PROMPT") $(ARGS)
 
 weights: $(READY) ## fetch the pretrained checkpoints that CONFIG names
@@ -77,5 +78,5 @@ bench: $(READY) ## measure what README's performance table says
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
 
 clean: ## remove what runs produced and the prepared data; asks first
-	@printf 'Remove everything under checkpoints/ and data/ (not .venv)? [y/N] '; read answer; \
-	if [ "$$answer" = y ]; then git clean -fdXq checkpoints data && echo removed; else echo kept; fi
+	@printf 'Remove everything under checkpoints/ and data/ but the pictures fetched for MUSTI? [y/N] '; read answer; \
+	if [ "$$answer" = y ]; then git clean -fdXq -e '!/data/musti-pictures' checkpoints data && echo removed; else echo kept; fi

@@ -21,7 +21,8 @@ class RunConfig:
     run: str = ""
     """Name of the run and of its folder under `checkpoints`; empty: the config file's name without `.yaml`."""
     seed: int = 0
-    """Seed of every stage: initial weights, order of the data, noise."""
+    """Seed of every stage but `samples`, which has its own: pictures that are drawn, splits, initial weights, order of
+    the data, noise. Another seed makes another data set: give it another `data.name`."""
     checkpoints: str = "checkpoints"
     """Folder that holds one folder per run."""
     datasets: str = "data"

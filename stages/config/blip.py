@@ -42,7 +42,7 @@ class BlipConfig:
     dropout: float = 0.0
     """Dropout in the text towers, a probability."""
     vocab_size: int = 4000
-    """Upper limit of the WordPiece vocabulary, tokens."""
+    """Upper limit of the WordPiece vocabulary, tokens, at least 256."""
     max_tokens: int = 40
     """Longest caption that is read, tokens, [CLS] and [SEP] included; longer ones are truncated and counted."""
     tuned: Literal["all", "last", "lora"] = "all"
@@ -73,7 +73,7 @@ class BlipConfig:
     lm_weight: float = 8.0
     """Weight of the caption loss (BLIP: 1; nats per token, of which a new network finds few that say what is seen)."""
     temperature: float = 0.07
-    """Temperature of ITC at the start; it is learned (arXiv:2201.12086)."""
+    """Temperature of ITC at the start, from 0.01 to 0.5; it is learned (arXiv:2201.12086)."""
     max_steps: int = 700
     """Optimiser steps."""
     batch_size: int = 32

@@ -13,7 +13,7 @@ class CodesConfig:
     """How codes are extracted."""
 
     batch_size: int = 128
-    """Pictures of up to 64 pixels encoded at a time; of larger ones as many pixels."""
+    """Pictures encoded at a time where they have up to 64 pixels a side; of larger ones fewer, with as many pixels."""
     shifted_views: int = 0
     """How often each train picture is encoded again, moved a little: codes of a picture moved by a pixel are other
     codes, so that prior and baseline learn a small set by heart later."""

@@ -98,7 +98,7 @@ class DataConfig:
     source: SourceName = "scenes"
     """Where pictures and captions come from: drawn by the program, a folder of pictures with captions, or MUSTI."""
     image_size: int = 64
-    """Side of the prepared pictures, pixels; a multiple of 8."""
+    """Side of the prepared pictures, pixels; a multiple of 8 from 16 to 1024."""
     scenes: ScenesConfig = field(default_factory=ScenesConfig)
     folder: FolderConfig = field(default_factory=FolderConfig)
     musti: MustiConfig = field(default_factory=MustiConfig)

@@ -6,7 +6,8 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Settings of the top level's sampling that are tried on captions of `val`; every pair of the two is."""
+    """Settings of the top level's sampling that are tried on captions of `val`, every pair of the two, and set beside
+    each other in the report. Nothing is chosen by it: `samples.sampling.top` is yours to set."""
 
     prompts: int = 100
     """Captions painted with each pair; 0: no sweep."""
@@ -54,7 +55,7 @@ class EvaluationConfig:
     """Seeds with which prior and diffusion paint every prompt, one after the other from `seed_offset` on; the further
     ones go into a table of means and of the spread between seeds, everything else is of the first."""
     bootstrap_repeats: int = 1000
-    """Resamples behind each 95 % interval."""
+    """Resamples behind each 95 % interval, at least 100."""
     lpips_backbones: list[Literal["alex", "vgg"]] = field(default_factory=lambda: ["alex", "vgg"])
     """Backbones of LPIPS (arXiv:1801.03924); their ImageNet weights must lie in the torch hub cache."""
     diversity_prompts: int = 25

@@ -1,4 +1,4 @@
-"""In what precision networks may be trained and used; a section of the config that has the choice names it so."""
+"""In what precision networks may be trained: the key `precision` of the sections `vqvae`, `prior` and `diffusion`."""
 
 from typing import Literal
 

@@ -19,7 +19,7 @@ class VqvaeConfig:
     embedding_dim: int = 8
     """Dimension D of a code vector (published: 64)."""
     codebook_size: int = 128
-    """Codes K in each of the two code books (published: 512)."""
+    """Codes K in each of the two code books, from 2 to 65,536 (published: 512)."""
     text_codes: int = 8
     """Codes that a caption's embedding becomes, taken from the top level's code book."""
     quantizer: Literal["ema", "ema_restart", "cosine", "rotation", "fsq", "lfq"] = "ema_restart"
@@ -63,7 +63,8 @@ class VqvaeConfig:
     max_steps: int = 1800
     """Optimiser steps."""
     lr: float = 3e-3
-    """Peak learning rate of AdamW (published: 3e-4, constant)."""
+    """Peak learning rate of AdamW, after a rise over 50 steps; from there it falls by a cosine to 0 at `max_steps`
+    (published: 3e-4, constant)."""
     weight_decay: float = 1e-4
     """Weight decay of AdamW, on convolutions and matrices."""
     val_every: int = 450

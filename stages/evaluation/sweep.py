@@ -1,4 +1,4 @@
-"""What guidance and temperature do to the prior's pictures, on captions of `val`: by this the options are chosen."""
+"""What guidance and temperature do to the prior's pictures, on captions of `val`, by which options can be chosen."""
 
 from itertools import product
 from pathlib import Path
