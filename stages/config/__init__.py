@@ -41,5 +41,11 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.run in {".", ".."} or "/" in self.run or "\\" in self.run:
             raise ValueError(f"run must be the name of a folder, not a path, got {self.run!r}")
+        sampling = self.samples.sampling
+        if self.prior.caption_dropout == 0 and sampling != sampling.without_guidance():
+            raise ValueError(
+                "prior.caption_dropout is 0, so the prior will not learn to paint without a caption, which guidance "
+                "needs: set samples.sampling.top.guidance_scale and samples.sampling.bottom.guidance_scale to 1"
+            )
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}")

@@ -71,8 +71,8 @@ class DiffusionConfig:
     max_steps: int = 1200
     """Optimiser steps."""
     lr: float = 2e-3
-    """Peak learning rate of AdamW, after a rise over 50 steps; from there it falls by a cosine to 0 at `max_steps`. A
-    checkpoint's low-rank updates want less, such as 1e-4."""
+    """Peak learning rate of AdamW, after a rise over 50 steps or a tenth of all; from there it falls to 0 by a cosine
+    up to `max_steps`. A checkpoint's low-rank updates want less, such as 1e-4."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     ema_decay: float = 0.99

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stages.config.samples import SamplingOptions
+
 
 @dataclass(frozen=True)
 class SweepConfig:
@@ -23,10 +25,15 @@ class SweepConfig:
             raise ValueError(f"evaluation.sweep.prompts must not be negative, got {self.prompts}")
         if self.batch_size < 1:
             raise ValueError(f"evaluation.sweep.batch_size must be at least 1, got {self.batch_size}")
-        for name in ("guidance_scales", "temperatures"):
+        for name, option in (("guidance_scales", "guidance_scale"), ("temperatures", "temperature")):
             values = getattr(self, name)
-            if not values or min(values) < 0:
-                raise ValueError(f"evaluation.sweep.{name} must name at least one, none negative, got {values}")
+            if not values:
+                raise ValueError(f"evaluation.sweep.{name} must name at least one")
+            try:
+                for value in values:
+                    SamplingOptions(**{option: value})
+            except ValueError as error:
+                raise ValueError(f"evaluation.sweep.{name} must be possible: {error}") from error
             if len({f"{value:g}" for value in values}) < len(values):
                 raise ValueError(f"evaluation.sweep.{name} must differ, got {values}")
 

@@ -38,8 +38,8 @@ class LevelConfig:
     max_steps: int = 800
     """Optimiser steps."""
     lr: float = 2e-3
-    """Peak learning rate of AdamW, after a rise over 50 steps; from there it falls by a cosine to 0 at `max_steps`
-    (published: 3e-4 with Adam)."""
+    """Peak learning rate of AdamW, after a rise over 50 steps or a tenth of all; from there it falls to 0 by a cosine
+    up to `max_steps` (published: 3e-4 with Adam)."""
 
     def __post_init__(self) -> None:
         if self.kernel < 3 or self.kernel % 2 == 0:

@@ -63,8 +63,8 @@ class VqvaeConfig:
     max_steps: int = 1800
     """Optimiser steps."""
     lr: float = 3e-3
-    """Peak learning rate of AdamW, after a rise over 50 steps; from there it falls by a cosine to 0 at `max_steps`
-    (published: 3e-4, constant)."""
+    """Peak learning rate of AdamW, after a rise over 50 steps or a tenth of all; from there it falls to 0 by a cosine
+    up to `max_steps` (published: 3e-4, constant)."""
     weight_decay: float = 1e-4
     """Weight decay of AdamW, on convolutions and matrices."""
     val_every: int = 450

@@ -140,7 +140,7 @@ class Comparison:
         """With BLIP's captions of the pictures, unless these have no name."""
         targets = np.asarray(self.dataset.images[prompts.image_rows])
         captions = [] if name is None else self._captions(pictures, name)
-        return Case(pictures, captions, prompts.texts, targets, self._labels(prompts))
+        return Case(pictures, captions, prompts.texts, prompts.image_rows, targets, self._labels(prompts))
 
     def _captions(self, pictures: np.ndarray, name: str) -> list[str]:
         """BLIP's captions of the first pictures; equal ones are captioned once."""

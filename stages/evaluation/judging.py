@@ -115,8 +115,9 @@ def _figures_on(judge: Judge, dataset: PreparedSet, split: str, resampling: Resa
     combinations = {
         "accuracy_mean": (attributes.attribute_accuracy, "mean over attributes"),
         "accuracy_worst": (attributes.attribute_worst, "lowest attribute"),
-        "accuracy_exact": (lambda sums: attributes.attribute_exact(sums, len(rows)), "every attribute right"),
     }
     for name, (combine, what) in combinations.items():
         figures[name] = combined_metric(Samples(counts, combine), f"{protocol}; {what}", resampling).to_json()
+    exact = attributes.attribute_exact(right, wanted)
+    figures["accuracy_exact"] = mean_metric(exact, f"{protocol}; every attribute right", resampling).to_json()
     return figures

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.data import to_uint8
+from stages.errors import StageError
 from stages.evaluation.drawing import Draw
 from stages.evaluation.prompts import Prompts
 from stages.painter import Painter
@@ -25,9 +26,8 @@ def paint_without_captions(workspace: Workspace, seed: int) -> Draw:
     Raises:
         StageError: it has never been trained without a caption, or a stage that it needs is not there.
     """
-    from stages.samples import require_uncaptioned
-
-    require_uncaptioned(workspace)
+    if workspace.config.prior.caption_dropout == 0:
+        raise StageError("prior.caption_dropout is 0, so the prior never learned to paint without a caption")
     prior = _load_prior(workspace)
     painter = prior.with_sampling(prior.sampling.without_guidance())
     return lambda first, last: to_uint8(painter([None] * (last - first), seed=seed, start=first))
@@ -71,11 +71,8 @@ def prior_at(workspace: Workspace, prompts: Prompts, seed: int) -> Callable[[flo
     """The prior for a guidance scale and a temperature of the top level, in place of the config's.
 
     Raises:
-        StageError: a stage that it needs is not there, or it cannot be guided.
+        StageError: a stage that it needs is not there.
     """
-    from stages.samples import require_uncaptioned
-
-    require_uncaptioned(workspace)
     painter = _load_prior(workspace)
 
     def at(guidance_scale: float, temperature: float) -> Draw:

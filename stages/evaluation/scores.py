@@ -50,8 +50,8 @@ class CaptionPool:
     split: str
     captions: list[str]
     """m of them, no two the same but for case."""
-    pictures: list[frozenset[int]]
-    """Of which pictures each is a caption."""
+    of_picture: dict[int, list[int]]
+    """By a picture's row in the set, which of them are its captions."""
     embeddings: np.ndarray
     """(m,P), unit norm."""
 
@@ -60,14 +60,9 @@ class CaptionPool:
         places = {caption.casefold(): place for place, caption in enumerate(self.captions)}
         return np.array([places[caption.casefold()] for caption in captions], dtype=np.int64)
 
-    def untrue_of(self, rows: np.ndarray) -> list[np.ndarray]:
-        """For each of n captions, by its row, the rows of those that no picture shares with it."""
-        of_picture: dict[int, list[int]] = {}
-        for row, pictures in enumerate(self.pictures):
-            for picture in pictures:
-                of_picture.setdefault(picture, []).append(row)
-        true = [np.concatenate([of_picture[picture] for picture in self.pictures[row]]) for row in rows]
-        return [np.setdiff1d(np.arange(len(self.captions)), own) for own in true]
+    def untrue_of(self, pictures: np.ndarray) -> list[np.ndarray]:
+        """For each of n pictures, by their rows in the set, which of the captions are of other pictures alone."""
+        return [np.delete(np.arange(len(self.captions)), self.of_picture[picture]) for picture in pictures.tolist()]
 
 
 @dataclass(frozen=True)
@@ -94,8 +89,10 @@ class Case:
     captions: list[str]
     """BLIP's captions of the first m <= n pictures."""
     prompts: list[str]
+    image_rows: np.ndarray
+    """(n,) int64, row of each prompt's real picture in the set."""
     targets: np.ndarray
-    """(n,H,W,3) uint8, the real picture of each prompt."""
+    """(n,H,W,3) uint8, these pictures."""
     labels: np.ndarray
     """(n,A) int64, true attributes of the prompt; -1 where one does not apply; A = 0 without attributes."""
 
@@ -104,6 +101,7 @@ class Case:
         return replace(
             self,
             prompts=[self.prompts[other] for other in others],
+            image_rows=self.image_rows[others],
             targets=self.targets[others],
             labels=self.labels[others],
         )
@@ -136,12 +134,13 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
     combinations = {
         "attribute_accuracy": attributes.attribute_accuracy,
         "attribute_worst": attributes.attribute_worst,
-        "attribute_exact": lambda sums: attributes.attribute_exact(sums, len(pictures)),
     }
     metrics = {
         name: combined_metric(Samples(counts, combine), protocols[name], instruments.resampling)
         for name, combine in combinations.items()
     }
+    exact = attributes.attribute_exact(shown, wanted)
+    metrics["attribute_exact"] = mean_metric(exact, protocols["attribute_exact"], instruments.resampling)
     for column, name in enumerate(instruments.judge.attributes):
         right = shown[wanted[:, column], column]
         protocol = f"share of pictures that show the attribute's captioned value; {_JUDGED}"
@@ -150,7 +149,7 @@ def attribute_scores(pictures: np.ndarray, labels: np.ndarray, instruments: Inst
 
 
 def _scene_scores(counts: np.ndarray, labels: np.ndarray, judge: Judge, resampling: Resampling) -> dict[str, Metric]:
-    """`attribute_accuracy_scene/<scene>` of the attribute counts (n,2A+1) of n pictures."""
+    """`attribute_accuracy_scene/<scene>` of the attribute counts (n,2A) of n pictures."""
     if SCENE not in judge.attributes:
         return {}
     asked = labels[:, judge.attributes.index(SCENE)]
@@ -200,15 +199,15 @@ def retrieval_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:
         f"{CANDIDATES - 1} captions of other pictures of '{pool.split}' in other words, drawn with seed {seed}; by lot "
         f"between captions that are read alike; {1 / CANDIDATES:.0%} by chance"
     )
-    own = pool.rows(case.prompts)
-    untrue = pool.untrue_of(own)
+    untrue = pool.untrue_of(case.image_rows)
     fewest = min(map(len, untrue)) + 1
     if fewest < CANDIDATES:
-        reason = f"'{pool.split}' has {fewest} different captions of different pictures, {CANDIDATES} are needed"
+        reason = f"'{pool.split}' has {fewest} different captions to choose from, {CANDIDATES} are needed"
         return {"r_precision": Metric.unavailable(reason, protocol)}
     images = picture_features(instruments.blip, case.pictures, instruments.batch_size)
-    found = r_precision(images, pool.embeddings, own, untrue, seed)
-    return {"r_precision": mean_metric(found, protocol, instruments.resampling)}
+    found = r_precision(images, pool.embeddings, pool.rows(case.prompts), untrue, seed)
+    answers = found.astype(bool) if np.isin(found, (0, 1)).all() else found  # none was by lot
+    return {"r_precision": mean_metric(answers, protocol, instruments.resampling)}
 
 
 def picture_features(blip: matching.Matcher, pictures: np.ndarray, batch_size: int) -> np.ndarray:
@@ -220,13 +219,14 @@ def picture_features(blip: matching.Matcher, pictures: np.ndarray, batch_size: i
 def pool_captions(blip: matching.Matcher, split: Split, batch_size: int) -> CaptionPool:
     """The different ones of a split's captions, those that differ in case alone being one, with their embeddings."""
     different = {caption.casefold(): caption for caption in split.captions}
-    pictures: dict[str, set[int]] = {key: set() for key in different}
+    places = {key: place for place, key in enumerate(different)}
+    of_picture: dict[int, list[int]] = {}
     for caption, picture in zip(split.captions, split.image_rows.tolist(), strict=True):
-        pictures[caption.casefold()].add(picture)
+        of_picture.setdefault(picture, []).append(places[caption.casefold()])
     captions = list(different.values())
     batches = (captions[part] for part in parts(len(captions), batch_size))
     embeddings = np.concatenate([blip.embed_text(batch).float().cpu().numpy() for batch in batches])
-    return CaptionPool(split.name, captions, [frozenset(pictures[key]) for key in different], embeddings)
+    return CaptionPool(split.name, captions, of_picture, embeddings)
 
 
 def pixel_scores(case: Case, instruments: Instruments) -> dict[str, Metric]:

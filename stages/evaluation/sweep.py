@@ -56,6 +56,8 @@ def sweep_prior(
         return (
             f"evaluation.split is '{SPLIT}': options chosen on the captions that are compared would flatter the prior"
         )
+    if config.prior.caption_dropout == 0 and set(section.guidance_scales) != {1.0}:
+        return "prior.caption_dropout is 0, so the prior cannot be guided; try evaluation.sweep.guidance_scales [1.0]"
     prompts = choose_prompts(dataset.split(SPLIT), section.prompts, seed)
     if len(prompts) == 0:
         return f"the split '{SPLIT}' is empty"
@@ -78,6 +80,6 @@ def _scores(
     pictures: np.ndarray, prompts: Prompts, dataset: PreparedSet, instruments: Instruments
 ) -> dict[str, Metric]:
     labels = prompts.labels(dataset.attribute_values or {})
-    case = Case(pictures, [], prompts.texts, pictures, labels)
+    case = Case(pictures, [], prompts.texts, prompts.image_rows, pictures, labels)
     found = attribute_scores(pictures, labels, instruments) | matching_scores(case, instruments)
     return {name: found[name] for name in SCORES}

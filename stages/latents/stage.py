@@ -221,7 +221,9 @@ def _point_figures(material: Material) -> dict[str, Any]:
         figures[f"knn_agreement{suffix}"] = laid[0].knn_agreement if laid else None
     if views.of("top"):
         figures["knn_agreement_chance"] = views.of("top")[0].chance_agreement
-        figures["label_agreement_tsne"] = label_agreement(views.of("top")[0].coordinates[known], labels, k)
+        figures["label_agreement_tsne"] = label_agreement(
+            views.of("top")[0].coordinates[known], labels, views.of("top")[0].neighbours
+        )
     return figures
 
 

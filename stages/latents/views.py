@@ -40,7 +40,7 @@ class View:
     knn_agreement: float
     """In [0,1], at `neighbours`."""
     neighbours: int
-    """k of both, after clipping to N - 1."""
+    """k of both, after clipping to (N - 1) // 2, up to where trustworthiness is defined."""
     axes: tuple[str, str]
     """What the two axes are."""
 

@@ -8,17 +8,21 @@ import numpy as np
 
 
 def attribute_counts(shown: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """What every attribute figure is computed from: (n,2A+1) right, wanted, and everything right."""
-    right = shown & wanted
-    everything = (right == wanted).all(axis=1, keepdims=True)
-    return np.concatenate([right, wanted, everything], axis=1).astype(np.int64)
+    """What accuracies are computed from: (n,2A) right, and wanted."""
+    return np.concatenate([shown & wanted, wanted], axis=1).astype(np.int64)
+
+
+def attribute_exact(shown: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which samples (n,) have everything right that is wanted, bool."""
+    exact: np.ndarray = (shown | ~wanted).all(axis=1)
+    return exact
 
 
 def attribute_shares(sums: np.ndarray) -> np.ndarray:
-    """Share (R,A) of samples that show the captioned value, of sums (R,2A+1) of counts; NaN where none is wanted."""
-    attributes = (sums.shape[1] - 1) // 2
+    """Share (R,A) of samples that show the captioned value, of sums (R,2A) of counts; NaN where none is wanted."""
+    attributes = sums.shape[1] // 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares: np.ndarray = sums[:, :attributes] / sums[:, attributes : 2 * attributes]
+        shares: np.ndarray = sums[:, :attributes] / sums[:, attributes:]
     return shares
 
 
@@ -30,12 +34,6 @@ def attribute_accuracy(sums: np.ndarray) -> np.ndarray:
 def attribute_worst(sums: np.ndarray) -> np.ndarray:
     """The lowest share (R,) among the attributes that are wanted anywhere, in [0,1]."""
     return _over_wanted(sums, np.nanmin)
-
-
-def attribute_exact(sums: np.ndarray, count: int) -> np.ndarray:
-    """Share (R,) of the `count` samples with everything right, in [0,1]."""
-    shares: np.ndarray = sums[:, -1] / count
-    return shares
 
 
 def _over_wanted(sums: np.ndarray, combine: Callable[..., Any]) -> np.ndarray:

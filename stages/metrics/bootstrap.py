@@ -18,7 +18,9 @@ CombinePair = Callable[[np.ndarray, np.ndarray], np.ndarray]
 CombineFigures = Callable[[list[np.ndarray]], np.ndarray]
 _REPEATS_AT_A_TIME = 100
 _KEPT_NUMBERS = 2_000_000  # 16 MB of draws, four times over at most
-_NO_WIDTH = 1e-12  # what rounding leaves of it
+_NO_WIDTH = 1e-12  # what rounding leaves of it, as a share of its ends
+_ROUNDING = 1e-14  # and what it leaves of 0
+_UNANIMOUS = "all samples alike: the interval is Clopper and Pearson's"
 
 
 class Resampling(NamedTuple):
@@ -31,7 +33,7 @@ class Resampling(NamedTuple):
     together: np.ndarray | None = None
     """(n,) int64 from 0 on, equal where samples are drawn together; None: each by itself."""
 
-    def of_pictures(self, pictures: np.ndarray) -> "Resampling":
+    def of_pictures(self, pictures: Sequence[str] | np.ndarray) -> "Resampling":
         """The same with the samples of one picture, such as its captions, drawn together: a cluster bootstrap.
 
         What shows the same picture is no evidence of its own, and intervals that take it for that are too narrow.
@@ -150,7 +152,7 @@ def normal_interval(value: float, figures: np.ndarray) -> Interval:
 def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Metric:
     """The mean of per-sample values (n,) with its interval; not available when there are none or one is infinite.
 
-    Of answers (bool) that are all yes or all no the interval is Clopper and Pearson's (1934).
+    Of answers (bool) that are all yes or all no the interval is Clopper and Pearson's (1934), and the protocol says so.
     """
     answers = values.dtype == bool
     values = np.asarray(values, dtype=np.float64)
@@ -161,7 +163,8 @@ def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Me
     counted = np.stack([values, np.ones_like(values)], axis=1)  # of clusters, resamples have more or fewer samples
     metric = combined_metric(Samples(counted, lambda sums: sums[:, 0] / sums[:, 1]), protocol, resampling)
     if answers and metric.value in (0.0, 1.0):
-        return replace(metric, ci95=_unanimous_interval(metric.value, resampling.independent(len(values))))
+        interval = _unanimous_interval(metric.value, resampling.independent(len(values)))
+        return replace(metric, ci95=interval, protocol=f"{metric.protocol}; {_UNANIMOUS}")
     return metric
 
 
@@ -223,4 +226,4 @@ def _middle(figures: list[np.ndarray]) -> Interval | None:
     if len(found) == 0:
         raise ValueError("a bootstrap interval needs at least one resample that has a figure, got NaN for all")
     low, high = (float(end) for end in np.quantile(found, [0.025, 0.975]))
-    return Interval(low, high) if high - low > _NO_WIDTH * max(abs(low), abs(high)) else None
+    return Interval(low, high) if high - low > max(_ROUNDING, _NO_WIDTH * max(abs(low), abs(high))) else None

@@ -39,7 +39,8 @@ class Metric:
     n: int
     """Samples behind it."""
     ci95: Interval | None
-    """Bootstrap 95 % interval; None where samples are not what it varies over, or do not tell how far it may be off."""
+    """95 % interval, of a bootstrap but where the protocol says otherwise; None where samples are not what the figure
+    varies over, or are all alike and so do not tell how far it may be off."""
     protocol: str
     """How it was got: library, variant, range, unit, pairing."""
     reason: str | None = None

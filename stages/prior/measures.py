@@ -10,6 +10,7 @@ from torch import Tensor
 from stages.metrics import Resampling, Table, mean_metric
 from stages.prior.module import PriorModule
 from stages.prior.prior import LEVELS
+from stages.prior.sampler import convolving_in_float32
 from stages.training import Sweep
 
 TOLD = ("", "_shuffled", "_uncaptioned")
@@ -43,14 +44,16 @@ def measure(
 
 
 @torch.no_grad()
+@convolving_in_float32()
 def bits_by_picture(module: PriorModule, batches: Sweep) -> dict[str, np.ndarray]:
     """By what ends a figure's name: bits per code (n,) of each pair in the order of the batches; on a GPU if it can."""
     found: dict[str, list[Tensor]] = {told: [] for told in TOLD}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    home, device = module.device, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device)
     for given in batches:
         batch = move_data_to_device(given, device)
         found[""].append(module.bits_per_code(batch))
         found["_shuffled"].append(module.bits_per_code(batch.with_others_captions()))
         found["_uncaptioned"].append(module.bits_per_code(batch._replace(captions=batch.captions.drop())))
+    module.to(home)
     return {told: torch.cat(bits).double().cpu().numpy() for told, bits in found.items()}

@@ -38,13 +38,6 @@ class CodedPairs:
         self.codes, self.features, self.level = codes, features, level
         self.rows = np.random.default_rng(0).permutation(len(codes))[:most]
 
-    @property
-    def pictures(self) -> np.ndarray:
-        """Whose picture each pair's is, (n,) int64: pairs of one picture, in one view, have the same codes."""
-        levels = (self.codes.top[self.rows], self.codes.bottom[self.rows])
-        whole = np.concatenate([codes.reshape(len(codes), -1) for codes in levels], axis=1)
-        return np.unique(whole, axis=0, return_inverse=True)[1].ravel()
-
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -89,9 +82,10 @@ def run(config: RunConfig, workspace: Workspace) -> None:
     with workspace.publish("prior") as output:
         save_prior(Prior(modules["top"].network, modules["bottom"].network), output.directory)
         output.figures |= {f"parameters_{name}": parameter_count(module.network) for name, module in modules.items()}
-        table = _measure(modules, {level: CodedPairs(val, features, level) for level in LEVELS}, "val", config.seed)
+        unseen = {level: CodedPairs(val, features, level) for level in LEVELS}
         seen = {level: CodedPairs(train, features, level, MEASURED_TRAIN_PAIRS) for level in LEVELS}
-        table |= _measure(modules, seen, "train", config.seed)
+        table = _measure(modules, unseen, store, "val", config.seed)
+        table |= _measure(modules, seen, store, "train", config.seed)
         write_table(table, output.directory)
         output.figures |= figures_of(table)
         output.figures["pictures_seen"] = pictures_seen(modules, workspace.scratch("prior"))
@@ -104,10 +98,21 @@ def _sweep(pairs: CodedPairs) -> Sweep:
     return Sweep(pairs.batch, len(pairs), pictures_at_once(image_size, PAIRS_AT_ONCE))
 
 
-def _measure(modules: dict[str, PriorModule], pairs: dict[str, CodedPairs], split: str, seed: int) -> Table:
+def _measure(
+    modules: dict[str, PriorModule], pairs: dict[str, CodedPairs], store: CodeStore, split: str, seed: int
+) -> Table:
     """The figures of a split's pairs, by level the same ones; a picture's pairs are resampled together."""
-    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(pairs["top"].pictures)
+    top = pairs["top"]
+    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(_pictures(store, split, top.codes.record_rows[top.rows]))
     return measure(modules, {level: _sweep(found) for level, found in pairs.items()}, split, resampling)
+
+
+def _pictures(store: CodeStore, split: str, record_rows: np.ndarray) -> list[str]:
+    """The file name of the picture of each pair (n,), of whatever view, by its place in the prepared set."""
+    rows = store.rows(split).record_rows
+    numbers = np.flatnonzero(np.isin(rows, record_rows)).tolist()
+    names = {int(rows[n]): about.file_name for n, about in zip(numbers, store.about(split, numbers), strict=True)}
+    return [names[row] for row in record_rows.tolist()]
 
 
 def _level(name: str, config: PriorConfig) -> LevelConfig:

@@ -104,27 +104,15 @@ def load_text_to_image(workspace: Workspace) -> TextToImage:
     """The system that a run's stages published.
 
     Raises:
-        StageError: a stage has not been run, its artefact is damaged, `samples.device` is not there, or the prior is
-            guided and cannot be.
+        StageError: a stage has not been run, its artefact is damaged, or `samples.device` is not there.
     """
-    device, sampling = find_device(workspace.config.samples.device), workspace.config.samples.sampling
-    if sampling != sampling.without_guidance():
-        require_uncaptioned(workspace, "; without guidance it can: --samples.sampling.top.guidance_scale 1")
+    device = find_device(workspace.config.samples.device)
     return TextToImage(
         load_blip(workspace.require("blip")),
         load_prior(workspace.require("prior")).to(device),
         load_vqvae(workspace.require("vqvae")),
-        sampling,
+        workspace.config.samples.sampling,
     )
-
-
-def require_uncaptioned(workspace: Workspace, advice: str = "") -> None:
-    """Nothing, where the prior has learnt to paint without a caption, as guidance needs it; otherwise a StageError."""
-    if workspace.config.prior.caption_dropout == 0:
-        raise StageError(
-            "prior.caption_dropout is 0, so the prior never learned to paint without a caption, and cannot be guided"
-            + advice
-        )
 
 
 def find_device(wanted: str) -> str:

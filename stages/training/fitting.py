@@ -86,6 +86,8 @@ def fit(
     curves = Curves(scratch / "curves.jsonl", files.name, start_step)
     trainer = _trainer(callbacks, curves, max_steps, every, accumulate, precision)
     _run(trainer, module, train, val, files.checkpoint if start_step else None)
+    if start_step >= max_steps:  # Lightning takes it for nothing to do and leaves the random state as it is
+        set_random_state(torch.load(files.checkpoint, weights_only=True, map_location="cpu")["random_state"])
     if published := files.published(ended_before=start_step >= max_steps):
         module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
     module.eval()

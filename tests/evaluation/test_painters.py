@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.__main__ import parse_config
+from stages.__main__ import main, parse_config
 from stages.data import load_dataset
 from stages.errors import StageError
 from stages.evaluation.painters import paint_with_prior, paint_without_captions, prior_at
@@ -55,7 +55,15 @@ def test_without_captions_no_caption_reaches_the_sampler_and_no_guidance(tiny_ru
     assert options == [replace(level, guidance_scale=1.0) for level in (sampling.top, sampling.bottom)]
 
 
+UNGUIDED = ["--prior.caption_dropout", "0", "--samples.sampling.top.guidance_scale", "1"]
+
+
+def test_a_prior_that_always_had_captions_is_not_guided(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["samples", "--config", str(tiny_run), *UNGUIDED[:2]]) == 2
+    assert "guidance needs: set samples.sampling.top.guidance_scale" in capsys.readouterr().err
+
+
 def test_a_prior_that_always_had_captions_is_not_asked_to_paint_without(tiny_run: Path) -> None:
-    config = parse_config("evaluation", ["--config", str(tiny_run), "--prior.caption_dropout", "0"])
+    config = parse_config("evaluation", ["--config", str(tiny_run), *UNGUIDED])
     with pytest.raises(StageError, match=r"prior\.caption_dropout is 0"):
         paint_without_captions(Workspace(config), 0)

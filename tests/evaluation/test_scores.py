@@ -17,7 +17,7 @@ def real(toy: PreparedSet, instruments: Instruments) -> Case:
     pictures = toy.images[prompts.image_rows]
     captions = [text for batch in write_captions(instruments.blip, pictures[:60], 25) for text in batch]
     labels = prompts.labels(toy.attribute_values or {})
-    return Case(pictures, captions, prompts.texts, pictures, labels)
+    return Case(pictures, captions, prompts.texts, prompts.image_rows, pictures, labels)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_large_pictures_are_compared_a_few_at_a_time(instruments: Instruments) -
     pictures, targets = rng.integers(0, 256, (2, 20, 128, 128, 3), np.uint8)
     network = Counting()
     found = pixel_scores(
-        Case(pictures, [], [], targets, np.zeros((20, 0), np.int64)),
+        Case(pictures, [], [], np.arange(20), targets, np.zeros((20, 0), np.int64)),
         dataclasses.replace(instruments, perceptuals={"alex": Perceptual(network, None)}),  # 32 at a time
     )
     assert network.counts == [8, 8, 4]

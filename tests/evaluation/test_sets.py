@@ -229,11 +229,11 @@ def test_the_prompt_is_found_among_the_captions_of_its_split(toy: PreparedSet, i
 
     prompts = choose_prompts(toy.split("test"), 80, seed=0)
     pictures = toy.images[prompts.image_rows]
-    case = Case(pictures, [], prompts.texts, pictures, prompts.labels(toy.attribute_values or {}))
+    case = Case(pictures, [], prompts.texts, prompts.image_rows, pictures, prompts.labels(toy.attribute_values or {}))
     few = retrieval_scores(case, instruments)["r_precision"]
-    assert few.value is None and "captions of different pictures, 100 are needed" in str(few.reason)
+    assert few.value is None and "captions to choose from, 100 are needed" in str(few.reason)
     captions = [*toy.split("test").captions, *toy.split("train").captions[:40]]
-    own = [frozenset({picture}) for picture in range(len(captions))]
+    own = {int(row): [place] for place, row in enumerate(toy.split("test").image_rows)}
     pool = CaptionPool("test", captions, own, instruments.blip.embed_text(captions).numpy())
     found = retrieval_scores(case, dataclasses.replace(instruments, pool=pool))["r_precision"]
     assert found.n == 80 and found.value == pytest.approx(1 / 25, abs=0.005)  # a quarter is read alike: by lot
@@ -241,6 +241,25 @@ def test_the_prompt_is_found_among_the_captions_of_its_split(toy: PreparedSet, i
     assert picture_features(instruments.blip, pictures, 7).shape == (80, 4)
     worse = retrieval_scores(others, dataclasses.replace(instruments, pool=pool))["r_precision"]
     assert (worse.value or 0) < 0.5 * (found.value or 0)
+
+
+def test_a_pictures_own_captions_are_no_wrong_answers_and_those_of_others_are() -> None:
+    """A caption that another picture has too is true of both, but the other's further captions are not."""
+    from stages.evaluation.scores import pool_captions
+
+    pairs = [(4, "A painting"), (4, "a ship"), (7, "a painting"), (7, "a mill"), (9, "a fish")]
+    records = [Record(n, image, text, "", "test", "g", None) for n, (image, text) in enumerate(pairs)]
+    pool = pool_captions(WordLengths(), Split("test", records, np.arange(5)), 2)
+    assert pool.captions == ["a painting", "a ship", "a mill", "a fish"] and len(pool.embeddings) == 4
+    untrue = pool.untrue_of(np.array([4, 7, 9, 4]))
+    assert [rows.tolist() for rows in untrue] == [[2, 3], [1, 3], [0, 1, 2], [2, 3]]
+
+
+class WordLengths:
+    """Reads nothing of a caption but its length."""
+
+    def embed_text(self, texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[float(len(text))] for text in texts])
 
 
 def test_only_pictures_that_are_there_are_a_gallery(tmp_path: Path, toy: PreparedSet, instruments: Instruments) -> None:

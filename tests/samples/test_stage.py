@@ -12,7 +12,6 @@ from PIL import Image
 from stages.__main__ import main, parse_config
 from stages.codes import CodeStore
 from stages.data import load_dataset
-from stages.errors import StageError
 from stages.samples import load_text_to_image
 from stages.samples.grid import labelled_grid
 from stages.samples.stage import describe, file_stem, slug
@@ -65,12 +64,6 @@ def test_a_generator_paints_other_pictures_each_time_and_the_same_again(text_run
     first, other = paint(prompts, generator=generator), paint(prompts, generator=generator)
     assert torch.equal(paint(prompts, generator=torch.Generator().manual_seed(7)), first)
     assert not torch.equal(first, other) and not torch.equal(first[0], first[1])
-
-
-def test_a_prior_that_always_had_captions_is_not_guided(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--config", str(tiny_run), "--prior.caption_dropout", "0"]
-    with pytest.raises(StageError, match=r"cannot be guided; .*top\.guidance_scale 1"):
-        load_text_to_image(Workspace(parse_config("samples", options)))
 
 
 @pytest.mark.parametrize("what", ["prompt", "image"])

@@ -131,9 +131,12 @@ def test_a_line_of_curves_that_was_cut_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [33, 40, 60])
 def test_stopped_and_resumed_equals_one_go(tmp_path: Path, ema: float | None, stop: int) -> None:
     whole = train(Regression(), tmp_path / "whole", ema)
+    next_drawn = torch.rand(5)
     with pytest.raises(Interrupted, match=f"after step {stop} of 60"):
         train(Regression(stop_at=stop), tmp_path / "parts", ema)
+    torch.manual_seed(99)
     resumed = train(Regression(), tmp_path / "parts", ema)
+    assert torch.equal(torch.rand(5), next_drawn)  # what is trained next is as if there had been no stop
     assert resumed.seen == 60 - stop
     assert_same_weights(whole, resumed)
     whole_curves, resumed_curves = (tmp_path / name / "curves.jsonl" for name in ("whole", "parts"))
