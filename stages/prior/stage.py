@@ -103,11 +103,11 @@ def _measure(
 ) -> Table:
     """The figures of a split's pairs, by level the same ones; a picture's pairs are resampled together."""
     top = pairs["top"]
-    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(_pictures(store, split, top.codes.record_rows[top.rows]))
+    resampling = Resampling(TABLE_REPEATS, seed).of_pictures(pictures_of(store, split, top.codes.record_rows[top.rows]))
     return measure(modules, {level: _sweep(found) for level, found in pairs.items()}, split, resampling)
 
 
-def _pictures(store: CodeStore, split: str, record_rows: np.ndarray) -> list[str]:
+def pictures_of(store: CodeStore, split: str, record_rows: np.ndarray) -> list[str]:
     """The file name of the picture of each pair (n,), of whatever view, by its place in the prepared set."""
     rows = store.rows(split).record_rows
     numbers = np.flatnonzero(np.isin(rows, record_rows)).tolist()

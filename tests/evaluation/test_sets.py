@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.config.evaluation import EvaluationConfig
-from stages.data import PreparedSet, to_tensor, to_uint8
+from stages.data import PreparedSet, Record, Split, to_tensor, to_uint8
 from stages.errors import StageError
 from stages.evaluation.confusion import confusion_section, count_confusions
 from stages.evaluation.copying import add_copying, copy_thresholds
@@ -20,7 +20,7 @@ from stages.evaluation.gallery import Gallery, open_galleries
 from stages.evaluation.judge import Judge
 from stages.evaluation.prompts import Prompts, choose_prompts
 from stages.evaluation.realism import Reference, add_realism, choose_reference
-from stages.evaluation.scores import Instruments, attribute_scores, retrieval_scores
+from stages.evaluation.scores import Instruments, attribute_scores, pool_captions, retrieval_scores
 from stages.evaluation.systems import System
 from stages.metrics import Metric, Resampling
 from stages.metrics.inception import Inception
@@ -245,8 +245,6 @@ def test_the_prompt_is_found_among_the_captions_of_its_split(toy: PreparedSet, i
 
 def test_a_pictures_own_captions_are_no_wrong_answers_and_those_of_others_are() -> None:
     """A caption that another picture has too is true of both, but the other's further captions are not."""
-    from stages.evaluation.scores import pool_captions
-
     pairs = [(4, "A painting"), (4, "a ship"), (7, "a painting"), (7, "a mill"), (9, "a fish")]
     records = [Record(n, image, text, "", "test", "g", None) for n, (image, text) in enumerate(pairs)]
     pool = pool_captions(WordLengths(), Split("test", records, np.arange(5)), 2)

@@ -4,12 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stages.__main__ import main, parse_config
 from stages.codes import CodeStore
+from stages.data import load_dataset
 from stages.errors import StageError
 from stages.prior import load_prior
+from stages.prior.stage import pictures_of
 from stages.workspace import Workspace
 
 
@@ -29,6 +32,14 @@ def test_the_prior_says_which_form_it_reads_and_what_that_is_worth(text_run: lis
     assert counts == {"val": {len(store.read("val"))}, "train": {len(store.read_train())}}
     logged = [json.loads(line) for line in (directory / "curves.jsonl").read_text().splitlines()]
     assert {line["fit"] for line in logged if "val/nll_bits_per_code_shuffled" in line} == {"prior-top", "prior-bottom"}
+
+
+def test_pairs_know_their_picture_in_whatever_view(tiny_run: Path) -> None:
+    workspace = Workspace(parse_config("prior", ["--config", str(tiny_run)]))
+    store, records = CodeStore.open(workspace.require("codes")), load_dataset(workspace.require("data")).records
+    seen = store.read_train().record_rows
+    rows = np.random.default_rng(0).permutation(np.concatenate([seen, seen]))[: len(seen)]  # some twice, as views are
+    assert pictures_of(store, "train", rows) == [records[row].file_name for row in rows]
 
 
 def test_another_form_is_another_prior(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
