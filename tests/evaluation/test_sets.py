@@ -247,7 +247,7 @@ def test_a_pictures_own_captions_are_no_wrong_answers_and_those_of_others_are() 
     """A caption that another picture has too is true of both, but the other's further captions are not."""
     pairs = [(4, "A painting"), (4, "a ship"), (7, "a painting"), (7, "a mill"), (9, "a fish")]
     records = [Record(n, image, text, "", "test", "g", None) for n, (image, text) in enumerate(pairs)]
-    pool = pool_captions(WordLengths(), Split("test", records, np.arange(5)), 2)
+    pool = pool_captions(WordLengths(), Split("test", records, np.arange(5)), 2)  # type: ignore[arg-type]
     assert pool.captions == ["a painting", "a ship", "a mill", "a fish"] and len(pool.embeddings) == 4
     untrue = pool.untrue_of(np.array([4, 7, 9, 4]))
     assert [rows.tolist() for rows in untrue] == [[2, 3], [1, 3], [0, 1, 2], [2, 3]]
