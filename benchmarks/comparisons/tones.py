@@ -208,8 +208,8 @@ def _percent(share: float | None) -> str:
 
 def _score(read: list[str | None], tone: str, captions: int) -> dict[str, Any]:
     """The share of the tone among the pictures of each caption, which lie together, averaged."""
-    right = np.array([found == tone for found in read], np.float64)
-    values = right.reshape(captions, -1).mean(axis=1) if captions else right
+    right = np.array([found == tone for found in read], dtype=bool)
+    values = right.reshape(captions, -1).mean(axis=1) if len(right) > captions else right
     protocol = f"share of pictures that the colour check reads as {tone}; bootstrap over captions"
     return mean_metric(values, protocol, Resampling(1000, 0)).to_json()
 
