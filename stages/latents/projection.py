@@ -81,13 +81,16 @@ def tsne(points: np.ndarray, perplexity: float, seed: int) -> TsneView:
 def trustworthiness(points: np.ndarray, view: np.ndarray, neighbours: int) -> float:
     """How few false neighbours a view (N,2) of a cloud (N,D) shows (Venna & Kaski 2001), in [0,1], 1 = none.
 
-    `neighbours` is clipped below half the number of points, where the measure is defined. Of two points none can be
-    false.
+    `neighbours` is clipped by `clip_neighbours`. Of two points none can be false.
     """
     if len(points) < 3:
         return 1.0
-    usable = max(1, min(neighbours, (len(points) - 1) // 2))
-    return float(sklearn_trustworthiness(points, view, n_neighbors=usable))
+    return float(sklearn_trustworthiness(points, view, n_neighbors=clip_neighbours(neighbours, len(points))))
+
+
+def clip_neighbours(neighbours: int, points: int) -> int:
+    """The most neighbours of so many points, at least 1, for which trustworthiness is defined: below half of them."""
+    return max(1, min(neighbours, (points - 1) // 2))
 
 
 def nearest(points: np.ndarray, neighbours: int) -> np.ndarray:

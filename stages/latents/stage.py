@@ -221,9 +221,8 @@ def _point_figures(material: Material) -> dict[str, Any]:
         figures[f"knn_agreement{suffix}"] = laid[0].knn_agreement if laid else None
     if views.of("top"):
         figures["knn_agreement_chance"] = views.of("top")[0].chance_agreement
-        figures["label_agreement_tsne"] = label_agreement(
-            views.of("top")[0].coordinates[known], labels, views.of("top")[0].neighbours
-        )
+        shown = views.of("top")[0]
+        figures["label_agreement_tsne"] = label_agreement(shown.coordinates[known], labels, shown.neighbours)
     return figures
 
 

@@ -9,6 +9,7 @@ from stages.config.latents import LatentsConfig, write_perplexity
 from stages.latents.points import LatentPoints
 from stages.latents.projection import (
     FEWEST_TSNE_POINTS,
+    clip_neighbours,
     clip_perplexity,
     knn_agreement,
     pca,
@@ -40,7 +41,7 @@ class View:
     knn_agreement: float
     """In [0,1], at `neighbours`."""
     neighbours: int
-    """k of both, after clipping to (N - 1) // 2, up to where trustworthiness is defined."""
+    """k of both, as `clip_neighbours` leaves it."""
     axes: tuple[str, str]
     """What the two axes are."""
 
@@ -115,7 +116,7 @@ def _judge(
     asked: float | None = None,
     axes: tuple[str, str] = ("t-SNE 1", "t-SNE 2"),
 ) -> View:
-    k = max(1, min(section.neighbours, (len(cloud) - 1) // 2))  # the most that trustworthiness is defined for
+    k = clip_neighbours(section.neighbours, len(cloud))
     return View(
         level,
         perplexity,

@@ -163,7 +163,7 @@ def mean_metric(values: np.ndarray, protocol: str, resampling: Resampling) -> Me
     counted = np.stack([values, np.ones_like(values)], axis=1)  # of clusters, resamples have more or fewer samples
     metric = combined_metric(Samples(counted, lambda sums: sums[:, 0] / sums[:, 1]), protocol, resampling)
     if answers and metric.value in (0.0, 1.0):
-        interval = _unanimous_interval(metric.value, resampling.independent(len(values)))
+        interval = _exact_interval(metric.value, resampling.independent(len(values)))
         return replace(metric, ci95=interval, protocol=f"{metric.protocol}; {_UNANIMOUS}")
     return metric
 
@@ -180,10 +180,12 @@ def combined_metric(samples: Samples, protocol: str, resampling: Resampling) -> 
     return Metric(value, len(statistics), interval, resampling.said_of(protocol), samples=samples)
 
 
-def _unanimous_interval(share: float, count: int) -> Interval:
-    """Clopper and Pearson's exact 95 % interval of a share that is 0 or 1 of `count` independent answers."""
-    off = 1 - 0.025 ** (1 / count)
-    return Interval(0.0, off) if share == 0 else Interval(1 - off, 1.0)
+def _exact_interval(share: float, count: int) -> Interval:
+    """Clopper and Pearson's 95 % interval of a share of `count` independent answers."""
+    from scipy.stats import binomtest  # heavy, and seldom needed
+
+    found = binomtest(round(share * count), count).proportion_ci(confidence_level=0.95, method="exact")
+    return Interval(float(found.low), float(found.high))
 
 
 def _draws(count: int, resampling: Resampling) -> Iterable[np.ndarray]:

@@ -74,10 +74,7 @@ def fit(
     """
     files = _Files(scratch, desc.replace(" ", "-"))
     if files.finished.is_file():
-        ended = torch.load(files.finished, weights_only=True)
-        module.load_state_dict(ended["weights"])
-        set_random_state(ended["random_state"])  # what comes next is as if it had just been trained
-        module.eval()
+        _take_up(module, torch.load(files.finished, weights_only=True))
         return
     start_step = files.step_reached()
     train.start = start_step * accumulate
@@ -86,12 +83,16 @@ def fit(
     curves = Curves(scratch / "curves.jsonl", files.name, start_step)
     trainer = _trainer(callbacks, curves, max_steps, every, accumulate, precision)
     _run(trainer, module, train, val, files.checkpoint if start_step else None)
-    if start_step >= max_steps:  # Lightning takes it for nothing to do and leaves the random state as it is
-        set_random_state(torch.load(files.checkpoint, weights_only=True, map_location="cpu")["random_state"])
-    if published := files.published(ended_before=start_step >= max_steps):
-        module.load_state_dict(torch.load(published, weights_only=True, map_location="cpu")["state_dict"])
+    ended = files.ended(module, ended_before=start_step >= max_steps)
+    _take_up(module, ended)
+    files.finish(ended)
+
+
+def _take_up(module: pl.LightningModule, ended: dict[str, Any]) -> None:
+    """Leaves module and random state as the end of a fit does: what is trained next is as if there had been no stop."""
+    module.load_state_dict(ended["weights"])
+    set_random_state(ended["random_state"])
     module.eval()
-    files.finish({"weights": module.state_dict(), "random_state": random_state()})
 
 
 def _run(
@@ -122,15 +123,26 @@ class _Files:
             return 0
         return int(torch.load(self.checkpoint, weights_only=True, map_location="cpu", mmap=True)["global_step"])
 
-    def published(self, *, ended_before: bool) -> Path | None:
-        """The checkpoint whose weights are to be published; None for those that the fit has left in the module.
+    def ended(self, module: pl.LightningModule, *, ended_before: bool) -> dict[str, Any]:
+        """The `weights` that are to be published, and the `random_state` that training has left.
 
         Args:
-            ended_before: an earlier call was stopped after the last step, which Lightning takes for nothing to do.
+            module: as the fit has left it.
+            ended_before: an earlier call was stopped after the last step, which Lightning takes for nothing to do: the
+                end is in the checkpoint alone.
         """
+        weights, state = module.state_dict(), random_state()
+        if ended_before:
+            last = self._load(self.checkpoint)
+            weights, state = last["state_dict"], last["random_state"]
         if self.best.is_file():
-            return self.best
-        return self.checkpoint if ended_before else None
+            weights = self._load(self.best)["state_dict"]
+        return {"weights": weights, "random_state": state}
+
+    @staticmethod
+    def _load(path: Path) -> dict[str, Any]:
+        loaded: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        return loaded
 
     def finish(self, ended: dict[str, Any]) -> None:
         """Keeps the weights and the random state, and nothing else of the fit."""
