@@ -63,6 +63,8 @@ def _in_words(case: dict[str, Any]) -> str:
     words = ", ".join(f"{key} {value}" for key, value in case["settings"].items()) + f": {case['ours_s']:.4g} s"
     if "reference_s" in case:
         words += f" against {case['reference_s']:.4g} s, {case['ratio']:.3g}x"
+    if "largest_loss_gap" in case:
+        words += f", losses at most {case['largest_loss_gap']:.2g} bits apart"
     if "exponent" in case:
         words += f", grows with the side to the power of {case['exponent']:.2g}"
     return words

@@ -40,6 +40,7 @@ class PublicConv(nn.Module):
         inner = nn.Conv2d(conv.conv.in_channels, conv.conv.out_channels, conv.conv.kernel_size)  # type: ignore[arg-type]
         inner.load_state_dict({"weight": conv.weight(), "bias": conv.conv.bias})
         self.conv = weight_norm(inner)
+        self.conv.parametrizations.weight.original1.register_post_accumulate_grad_hook(self._forget_what_lies_ahead)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,H,W,I) -> (B,H,W,O)."""
@@ -50,6 +51,11 @@ class PublicConv(nn.Module):
         self.conv.parametrizations.weight.original1.data[:, :, -1, self.behind :].zero_()
         out: Tensor = self.conv(F.pad(x, (self.reach, self.reach, self.reach, 0)))
         return out
+
+    def _forget_what_lies_ahead(self, weight: Tensor) -> None:
+        """Its gradient would count where gradients are clipped, which public code does not do."""
+        assert weight.grad is not None  # just accumulated
+        weight.grad[:, :, -1, self.behind :].zero_()
 
 
 class PublicResidualBlock(nn.Module):

@@ -188,6 +188,7 @@ def sizes_of(grid: Grid) -> PixelSNAILSizes:
         text_layers=1,
         heads=4,
         dropout=0.0,
+        weight_norm=False,
         text="tokens",
     )
 

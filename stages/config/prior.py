@@ -33,6 +33,8 @@ class LevelConfig:
     """Attention heads."""
     dropout: float = 0.05
     """Dropout inside residual blocks (published: 0.1)."""
+    weight_norm: bool = False
+    """Whether the causal convolutions learn weights as directions and gains, arXiv:1602.07868 (published: true)."""
     batch_size: int = 32
     """Pictures a step (published: 8)."""
     max_steps: int = 800

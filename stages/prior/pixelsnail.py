@@ -51,6 +51,8 @@ class PixelSNAILSizes:
     text_layers: int
     heads: int
     dropout: float
+    weight_norm: bool
+    """Whether the causal convolutions' weights are learnt as directions and gains."""
     text: str
     """The captions' form that is read: "tokens", "pooled" or "codes"."""
 
@@ -83,11 +85,15 @@ class CausalConv2d(nn.Module):
     Args:
         kernel: odd side k; the window is k//2 rows above and the row itself, k columns wide.
         strict: whether the position itself is left out as well.
+        weight_norm: whether each output's weights are learnt as a direction and a gain (Salimans and Kingma,
+            arXiv:1602.07868), as the published network's are.
     """
 
     mask: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, strict: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, strict: bool = False, weight_norm: bool = False
+    ) -> None:
         super().__init__()
         self.reach = kernel // 2
         self.strict = strict
@@ -95,10 +101,12 @@ class CausalConv2d(nn.Module):
         mask = torch.ones(1, 1, self.reach + 1, kernel)
         mask[..., -1, self.reach + (0 if strict else 1) :] = 0
         self.register_buffer("mask", mask, persistent=False)
+        self.gain = nn.Parameter(_norm(self.conv.weight.detach() * mask)) if weight_norm else None
 
     def weight(self) -> Tensor:
         """(O,I,k//2+1,k), zero at what is not in the past."""
-        return self.conv.weight * self.mask
+        weight = self.conv.weight * self.mask
+        return weight if self.gain is None else weight * (self.gain / _norm(weight))[:, None, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
         if convolution.is_for(x, self.conv.weight):
@@ -110,7 +118,12 @@ class CausalConv2d(nn.Module):
         """The same, of what `convolution.windows_of` makes of x, and of how many columns that has."""
         assert self.conv.bias is not None  # made with one
         own_taps = self.reach + (0 if self.strict else 1)
-        return convolution.convolve(windows, columns, self.conv.weight, self.conv.bias, own_taps)
+        return convolution.convolve(windows, columns, self.weight(), self.conv.bias, own_taps)
+
+
+def _norm(weight: Tensor) -> Tensor:
+    """Of each output's weights: (O,I,k//2+1,k) -> (O,)."""
+    return weight.square().sum(dim=(1, 2, 3)).sqrt()
 
 
 class GatedResidualBlock(nn.Module):
@@ -123,9 +136,9 @@ class GatedResidualBlock(nn.Module):
         super().__init__()
         c, inner = sizes.channels, sizes.residual_channels
         self.norm = nn.RMSNorm(c)
-        self.conv_in = CausalConv2d(c, inner, sizes.kernel)
+        self.conv_in = CausalConv2d(c, inner, sizes.kernel, weight_norm=sizes.weight_norm)
         self.dropout = nn.Dropout(sizes.dropout)
-        self.conv_out = CausalConv2d(inner, 2 * c, sizes.kernel)
+        self.conv_out = CausalConv2d(inner, 2 * c, sizes.kernel, weight_norm=sizes.weight_norm)
         self.from_context = nn.Linear(c, 2 * c, bias=False) if sizes.context_side else None
         self.from_text = nn.Linear(c, 2 * c, bias=False) if sizes.text == "pooled" else None
 
@@ -308,7 +321,7 @@ class PixelSNAIL(nn.Module):
         self.sizes = sizes
         c = sizes.channels
         self.embedding = nn.Embedding(sizes.codebook_size, c)
-        self.start = CausalConv2d(c, c, sizes.kernel + 2, strict=True)
+        self.start = CausalConv2d(c, c, sizes.kernel + 2, strict=True, weight_norm=sizes.weight_norm)
         self.row = nn.Parameter(0.02 * torch.randn(sizes.side, 1, c))
         self.column = nn.Parameter(0.02 * torch.randn(1, sizes.side, c))
         self.context = ContextNetwork(sizes) if sizes.context_side else None

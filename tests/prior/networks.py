@@ -22,6 +22,7 @@ class Case(NamedTuple):
     kernel: int
     text_layers: int
     text: str = "tokens"
+    weight_norm: bool = False
 
 
 CASES = [
@@ -35,7 +36,7 @@ CASES = [
         (8, 2, True, 3, 1),
         (1, 0, True, 3, 1),
     )
-]
+] + [Case(6, 3, True, 5, 1, weight_norm=True)]
 
 SMALL = PixelSNAILSizes(
     side=4,
@@ -52,6 +53,7 @@ SMALL = PixelSNAILSizes(
     text_layers=1,
     heads=2,
     dropout=0.1,
+    weight_norm=False,
     text="tokens",
 )
 LARGE = replace(
@@ -77,19 +79,25 @@ WAYS = [
 
 def build(case: Case, seed: int = 0) -> PixelSNAIL:
     torch.manual_seed(seed)
-    sizes = replace(
+    network = PixelSNAIL(sizes_of(case)).eval().requires_grad_(False)
+    for name, parameter in network.named_parameters():  # zero-initialised parts would hide leaks
+        parameter.add_(0.2 * torch.randn(parameter.shape))
+        if name.endswith(".gain"):
+            parameter.mul_(4)  # as large as the weights would be without a norm
+    return network
+
+
+def sizes_of(case: Case) -> PixelSNAILSizes:
+    return replace(
         SMALL,
         side=case.side,
         kernel=case.kernel,
         self_attention=case.self_attention,
         context_side=case.context_side,
         text_layers=case.text_layers,
+        weight_norm=case.weight_norm,
         text=case.text,
     )
-    network = PixelSNAIL(sizes).eval().requires_grad_(False)
-    for parameter in network.parameters():  # zero-initialised parts would hide leaks
-        parameter.add_(0.2 * torch.randn(parameter.shape))
-    return network
 
 
 def make_captions(batch: int, seed: int = 1, tokens: int = 5) -> Captions:

@@ -59,10 +59,13 @@ def by_the_library(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(convolution, "is_for", lambda x, weight: False)
 
 
+@pytest.mark.parametrize("weight_norm", [False, True])
 @pytest.mark.parametrize("shape", shapes())
-def test_a_convolution_and_its_gradients(shape: Shape, by_the_library: Callable[[], None]) -> None:
+def test_a_convolution_and_its_gradients(shape: Shape, weight_norm: bool, by_the_library: Callable[[], None]) -> None:
     torch.manual_seed(0)
-    conv = CausalConv2d(shape.in_channels, shape.out_channels, shape.kernel, shape.strict)
+    conv = CausalConv2d(
+        shape.in_channels, shape.out_channels, shape.kernel, strict=shape.strict, weight_norm=weight_norm
+    )
     x = torch.randn(shape.batch, shape.rows, shape.columns, shape.in_channels, requires_grad=True)
     wanted = torch.randn(shape.batch, shape.rows, shape.columns, shape.out_channels)
     assert convolution.is_for(x, conv.conv.weight)
@@ -159,7 +162,7 @@ def test_no_code_moves_an_earlier_or_equal_position_in_training() -> None:
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_no_gradient_reaches_a_later_position(strict: bool) -> None:
-    conv, x = CausalConv2d(WIDTH, WIDTH, 5, strict), torch.randn(1, 4, 6, WIDTH, requires_grad=True)
+    conv, x = CausalConv2d(WIDTH, WIDTH, 5, strict=strict), torch.randn(1, 4, 6, WIDTH, requires_grad=True)
     out = conv(x).flatten(1, 2)
     for place in range(24):
         (gradient,) = torch.autograd.grad(out[0, place].sum(), x, retain_graph=True)

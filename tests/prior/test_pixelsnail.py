@@ -10,7 +10,7 @@ from stages.config.prior import LevelConfig, PriorConfig
 from stages.config.samples import SamplingOptions
 from stages.prior.drawing import gumbel_noise
 from stages.prior.module import CodeBatch, PriorModule, bits_per_code
-from stages.prior.pixelsnail import PixelSNAIL
+from stages.prior.pixelsnail import CausalConv2d, PixelSNAIL
 from stages.prior.sampler import Sampler
 from tests.prior.networks import CASES, SMALL, TEXTS, Case, K, build, condition, make_captions, random_codes
 
@@ -86,6 +86,24 @@ def test_text_codes_mean_something_by_their_places() -> None:
         network(codes, network.condition(c)) for c in (captions, captions._replace(codes=captions.codes.flip(1)))
     )
     assert (reversed_order - base).abs().max() > 0.01
+
+
+def test_a_weight_norm_learns_a_direction_and_a_gain_of_what_is_in_the_past() -> None:
+    conv, x = CausalConv2d(3, 4, 3, weight_norm=True), torch.randn(2, 5, 5, 3)
+    plain = CausalConv2d(3, 4, 3)
+    plain.load_state_dict(conv.state_dict(), strict=False)
+    assert conv.gain is not None and plain.gain is None
+    before = conv(x)
+    torch.testing.assert_close(before, plain(x))  # it begins as the same convolution
+    with torch.no_grad():
+        conv.conv.weight.mul_(7)
+        conv.conv.weight[:, :, -1, -1] = 100  # ahead of the position
+        torch.testing.assert_close(conv(x), before)
+        conv.gain.mul_(2)
+        for convolution in (conv.conv, plain.conv):
+            assert convolution.bias is not None
+            convolution.bias.zero_()
+    torch.testing.assert_close(conv(x), 2 * plain(x))
 
 
 def test_bits_per_code_by_hand() -> None:

@@ -160,6 +160,7 @@ def test_codes_are_exact_for_sizes_drawn_by_chance(seed: int) -> None:
         text_layers=1,
         heads=heads,
         dropout=0.0,
+        weight_norm=False,
         text=str(chance.choice(TEXTS)),
     )
     torch.manual_seed(seed)
