@@ -122,7 +122,7 @@ def test_weights_of_the_losses_are_those_of_the_config(network: BlipNetwork, con
 
 
 @pytest.mark.parametrize(
-    ("steps", "more"), [(60, {}), (120, {"queue_size": 48, "momentum": 0.9, "nearest": 8})], ids=["batch", "queue"]
+    ("steps", "more"), [(60, {}), (90, {"queue_size": 48, "momentum": 0.9, "nearest": 8})], ids=["batch", "queue"]
 )
 def test_tuning_learns_to_tell_pairs_apart_and_publishes_curves(
     config: BlipConfig, dataset: PreparedSet, tmp_path: Path, steps: int, more: dict[str, Any]

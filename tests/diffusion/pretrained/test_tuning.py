@@ -22,7 +22,7 @@ from stages.diffusion.pretrained.tuning import measure
 from stages.errors import Interrupted
 from stages.training import Batches, Best, Sweep, fit
 
-CONFIG = DiffusionConfig(pretrained="tiny", batch_size=8, max_steps=40, lr=1e-2, val_every=20)
+CONFIG = DiffusionConfig(pretrained="tiny", batch_size=8, max_steps=40, lr=1e-2)
 Made = tuple[TuningModule, dict[str, TuningPairs]]
 
 
@@ -38,15 +38,17 @@ def make(folder: Path, dataset: PreparedSet, scratch: Path, kind: type[TuningMod
     return kind(pipeline, CONFIG), pairs
 
 
-def fit_all(module: TuningModule, pairs: dict[str, TuningPairs], scratch: Path) -> dict[str, Tensor]:
+def fit_all(
+    module: TuningModule, pairs: dict[str, TuningPairs], scratch: Path, max_steps: int = CONFIG.max_steps
+) -> dict[str, Tensor]:
     """Fits to the end; the trained weights."""
     torch.manual_seed(0)
     fit(
         module,
         Batches(pairs["train"].batch, len(pairs["train"]), CONFIG.batch_size, 0),
         Sweep(pairs["val"].batch, len(pairs["val"]), CONFIG.batch_size),
-        max_steps=CONFIG.max_steps,
-        val_every=CONFIG.val_every,
+        max_steps=max_steps,
+        val_every=max_steps // 2,
         scratch=scratch,
         desc="diffusion",
         best=Best("val/loss"),
@@ -55,10 +57,10 @@ def fit_all(module: TuningModule, pairs: dict[str, TuningPairs], scratch: Path) 
 
 
 class Stopped(TuningModule):
-    """Is asked to stop at its 25th step, as by Ctrl-C."""
+    """Is asked to stop at its 5th step, as by Ctrl-C."""
 
     def training_step(self, batch: TuningBatch, batch_idx: int) -> Tensor:
-        if self.global_step + 1 == 25:
+        if self.global_step + 1 == 5:
             os.kill(os.getpid(), signal.SIGINT)
         return super().training_step(batch, batch_idx)
 
@@ -187,14 +189,16 @@ def test_stopped_and_gone_on_is_one_fit_and_keeps_the_updates_alone(
 ) -> None:
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    whole = fit_all(*make(checkpoint, dataset, tmp_path / "whole"), tmp_path / "whole")
-    with pytest.raises(Interrupted, match="after step 25 of 40"):
-        fit_all(*make(checkpoint, dataset, tmp_path / "parts", Stopped), tmp_path / "parts")
+    whole = fit_all(*make(checkpoint, dataset, tmp_path / "whole"), tmp_path / "whole", max_steps=8)
+    with pytest.raises(Interrupted, match="after step 5 of 8"):
+        fit_all(*make(checkpoint, dataset, tmp_path / "parts", Stopped), tmp_path / "parts", max_steps=8)
     kept = torch.load(tmp_path / "parts" / "diffusion.ckpt", weights_only=True)["state_dict"]
     assert kept.keys() == whole.keys()  # not the frozen checkpoint
-    parts = fit_all(*make(checkpoint, dataset, tmp_path / "parts"), tmp_path / "parts")
+    parts = fit_all(*make(checkpoint, dataset, tmp_path / "parts"), tmp_path / "parts", max_steps=8)
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-    again = fit_all(*make(checkpoint, dataset, tmp_path / "parts"), tmp_path / "parts")  # from what it ended with
+    again = fit_all(
+        *make(checkpoint, dataset, tmp_path / "parts"), tmp_path / "parts", max_steps=8
+    )  # from what it ended with
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
 
 
