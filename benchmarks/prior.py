@@ -57,7 +57,6 @@ CASES = (
     Case(8, 0, "float32", weight_norm=False),
     Case(8, 0, "bfloat16"),
     Case(16, 0, "float32"),
-    Case(16, 0, "float32", weight_norm=False),
     Case(16, 0, "bfloat16"),
     Case(16, 8, "float32"),
     Case(16, 8, "bfloat16"),
