@@ -123,7 +123,7 @@ class CausalConv2d(nn.Module):
 
 def _norm(weight: Tensor) -> Tensor:
     """Of each output's weights: (O,I,k//2+1,k) -> (O,)."""
-    return weight.square().sum(dim=(1, 2, 3)).sqrt()
+    return torch.linalg.vector_norm(weight, dim=(1, 2, 3))
 
 
 class GatedResidualBlock(nn.Module):
