@@ -105,7 +105,7 @@ class CausalConv2d(nn.Module):
 
     def weight(self) -> Tensor:
         """(O,I,k//2+1,k), zero at what is not in the past."""
-        weight = self.conv.weight * self.mask
+        weight = self.conv.weight * self.mask  # torch's own weight_norm would count what is masked
         return weight if self.gain is None else weight * (self.gain / _norm(weight))[:, None, None, None]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -187,18 +187,18 @@ def test_it_listens(checkpoint_v: Path) -> None:
 def test_stopped_and_gone_on_is_one_fit_and_keeps_the_updates_alone(
     checkpoint: Path, dataset: PreparedSet, tmp_path: Path
 ) -> None:
-    for name in ("whole", "parts"):
-        (tmp_path / name).mkdir()
-    whole = fit_all(*make(checkpoint, dataset, tmp_path / "whole"), tmp_path / "whole", max_steps=8)
+    def fit_in(name: str, kind: type[TuningModule] = TuningModule) -> dict[str, Tensor]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        return fit_all(*make(checkpoint, dataset, tmp_path / name, kind), tmp_path / name, max_steps=8)
+
+    whole = fit_in("whole")
     with pytest.raises(Interrupted, match="after step 5 of 8"):
-        fit_all(*make(checkpoint, dataset, tmp_path / "parts", Stopped), tmp_path / "parts", max_steps=8)
+        fit_in("parts", Stopped)
     kept = torch.load(tmp_path / "parts" / "diffusion.ckpt", weights_only=True)["state_dict"]
     assert kept.keys() == whole.keys()  # not the frozen checkpoint
-    parts = fit_all(*make(checkpoint, dataset, tmp_path / "parts"), tmp_path / "parts", max_steps=8)
+    parts = fit_in("parts")
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
-    again = fit_all(
-        *make(checkpoint, dataset, tmp_path / "parts"), tmp_path / "parts", max_steps=8
-    )  # from what it ended with
+    again = fit_in("parts")  # from what it ended with
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
 
 
