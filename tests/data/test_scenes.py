@@ -1,6 +1,11 @@
 """The drawn data set: deterministic, balanced, with combinations kept out of training."""
 
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +156,48 @@ def test_every_attribute_shows(scene: str) -> None:
             other = paint_picture(base | {name: value}, 64, (7,)).astype(np.float32)
             changed = np.abs(other - picture).max(axis=2) > 40
             assert changed.mean() > 0.03, (name, value, changed.mean())
+
+
+@pytest.mark.parametrize("killed_by", [signal.SIGTERM, signal.SIGKILL])
+def test_who_is_killed_leaves_no_process_behind(tmp_path: Path, killed_by: signal.Signals) -> None:
+    """Neither leaves the parent the time to end what it started, and a pool's processes wait for work for ever."""
+    path = tmp_path / "images.npy"
+    np.lib.format.open_memmap(path, "w+", np.uint8, (50_000, 32, 32, 3)).flush()
+    script = (
+        "from pathlib import Path\n"
+        "from stages.data.scenes.painter import paint_all\n"
+        "if __name__ == '__main__':\n"
+        f"    jobs = [(row, (row,), {example('fruit')}) for row in range(50_000)]\n"
+        f"    paint_all(Path({str(path)!r}), 32, jobs, workers=2)\n"
+    )
+    (tmp_path / "paint.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, tmp_path / "paint.py"], stderr=subprocess.DEVNULL)
+    _until(lambda: len(_painters_of(parent.pid)) == 2 and bool(np.load(path, mmap_mode="r").any()))
+    painters = _painters_of(parent.pid)
+    parent.send_signal(killed_by)
+    parent.wait(timeout=30)
+    _until(lambda: not any(_is_running(each) for each in painters))
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if happened():
+            return
+        time.sleep(0.1)
+    pytest.fail("it did not happen within a minute")
+
+
+def _painters_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in children if b"multiprocessing-fork" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether the process is there and has not ended (what nobody has asked for its exit status is still listed)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.parametrize("size", [32, 64, 136, 256])

@@ -4,8 +4,9 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def paint_all(path: Path, size: int, jobs: Sequence[Job], workers: int | None = 
             for block in _blocks(jobs):
                 progress.update(paint_block(path, size, block))
             return
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_ctrl_c) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent) as pool:
             blocks: list[Future[int]] = [pool.submit(paint_block, path, size, block) for block in _blocks(jobs)]
             try:
                 for block_done in as_completed(blocks):
@@ -76,6 +77,14 @@ def _blocks(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
     return (jobs[start : start + _BLOCK] for start in range(0, len(jobs), _BLOCK))
 
 
-def _leave_ctrl_c() -> None:
-    """Ctrl-C is for the parent, which then stops its processes."""
+def _follow_parent() -> None:
+    """Ctrl-C is for the parent, which then stops its processes. One that is killed cannot: they end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
