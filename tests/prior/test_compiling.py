@@ -1,6 +1,9 @@
 """What numba keeps is used only as long as no file that it was compiled from has changed."""
 
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,22 @@ def test_without_openmp_nothing_is_trained_in_compiled_code(monkeypatch: pytest.
 
     monkeypatch.setattr(importlib, "import_module", missing)
     assert not has_openmp.__wrapped__()
+
+
+def test_torch_keeps_its_number_of_threads() -> None:
+    """In a process of its own: numba starts its threads once."""
+    code = (
+        "import stages, torch\n"
+        "from stages.prior.kernels.activation import elu\n"
+        "before = torch.get_num_threads()\n"
+        "elu(torch.ones(1, 2, 2, 8, requires_grad=True), 0).sum().backward()\n"
+        "print(before, torch.get_num_threads())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1", "1"]

@@ -54,10 +54,21 @@ def whole_on_all_cores(function: F) -> F:
 
     @wraps(compiled)
     def shared_out(*args: Any) -> Any:
+        _start_threads()
         numba.set_num_threads(min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS))
         return compiled(*args)
 
     return cast(F, shared_out)
+
+
+@cache
+def _start_threads() -> None:
+    """Starts numba's threads, one a core. It tells OpenMP so, which is torch's too: torch keeps the number that it had,
+    or with `OMP_NUM_THREADS=1` beside another busy process it would take five times as long from then on."""
+    cores = torch.get_num_threads()
+    numba.set_num_threads(1)
+    if torch.get_num_threads() != cores:
+        torch.set_num_threads(cores)
 
 
 @cache
