@@ -46,7 +46,8 @@ SAMPLERS = (sample_compiled, sample_by_cached_forward)
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("batch", "options"), [(3, options) for options in WAYS] + [(1, WAYS[1])])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("options", WAYS)
 def test_cached_codes_equal_the_full_forwards(case: Case, batch: int, options: SamplingOptions) -> None:
     network = build(case)
     conditioning = condition(network, batch if options.guidance_scale == 1 else 2 * batch)
@@ -238,7 +239,7 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     assert (codes.flatten(1)[:-1] != codes.flatten(1)[1:]).any(dim=1).all()
 
 
-@pytest.mark.parametrize("case", [CASES[i] for i in (0, 1, 2, 5)])  # with and without attention and a level above
+@pytest.mark.parametrize("case", CASES[:6])
 def test_steps_that_are_rehearsed_before_they_are_captured_leave_no_trace(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

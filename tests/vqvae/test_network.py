@@ -134,8 +134,7 @@ def test_a_few_steps_lower_the_loss(quantizer: str) -> None:
 
 
 def test_it_learns_pictures_embeddings_and_to_find_one_by_the_other() -> None:
-    # After 150 steps how far it is depends on the order of sums, such as that of one thread.
-    network, data, _ = _train(250, count=32)
+    network, data, _ = _train(250)  # after 150 how far it is depends on the order of sums, such as that of one thread
     codes = network.encode(data.image, data.image_embedding)
     mean_picture = (data.image.mean(dim=0) - data.image).square().mean()
     assert (network.decode(codes) - data.image).square().mean() < 0.3 * mean_picture
