@@ -1,4 +1,4 @@
-"""What numba keeps is used only as long as no file that it was compiled from has changed."""
+"""What numba keeps is used as long as no file that it was compiled from has changed, and torch keeps its threads."""
 
 import importlib
 import os

@@ -63,8 +63,11 @@ def whole_on_all_cores(function: F) -> F:
 
 @cache
 def _start_threads() -> None:
-    """Starts numba's threads, one a core. It tells OpenMP so, which is torch's too: torch keeps the number that it had,
-    or with `OMP_NUM_THREADS=1` beside another busy process it would take five times as long from then on."""
+    """Starts numba's threads, one a core, and leaves torch the number that it had.
+
+    Both share out work by the same OpenMP, and numba tells it to use all cores: with `OMP_NUM_THREADS=1` torch would
+    use them too from then on, and beside another busy process take five times as long.
+    """
     cores = torch.get_num_threads()
     numba.set_num_threads(1)
     if torch.get_num_threads() != cores:
