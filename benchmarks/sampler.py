@@ -47,12 +47,16 @@ GROWTH = (8, 16, 32, 64)
 
 
 class Task:
-    """A batch of grids to be drawn from an untrained network, which costs what a trained one does."""
+    """A batch of grids to be drawn from an untrained network, which costs what a trained one does.
+
+    Its logits are spread by two nats, so that codes are in doubt about as often.
+    """
 
     def __init__(self, grid: Grid, batch: int, device: str = "cpu") -> None:
         torch.manual_seed(0)
         self.grid, self.batch, self.device = grid, batch, torch.device(device)
         self.network = PixelSNAIL(sizes_of(grid)).eval().requires_grad_(False).to(self.device)
+        torch.nn.init.normal_(self.network.out[1].weight, std=2 / grid.channels**0.5)  # type: ignore[arg-type]
         self.sampler = Sampler(self.network)
         context = random_context(grid, batch)
         context = None if context is None else context.to(self.device)

@@ -75,8 +75,8 @@ class SamplesConfig:
     strength: float = 0.6
     """How far a picture without a mask is varied: the share of the noising chain that is undone, in (0,1]."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the prior draws codes, for `evaluation` too. On a GPU each step is a CUDA graph; codes may differ where two
-    are all but level."""
+    """Where the prior draws codes, for `evaluation` too. On a GPU each step is a CUDA graph, and the text is adapted
+    there too, with another rounding: codes may differ where two are all but level."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How codes are drawn."""
 

@@ -1,5 +1,7 @@
 """How a code is drawn once the network has said how likely each one is."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,15 @@ from stages.config.samples import SamplingOptions
 
 UNKNOWN = -1
 """In the place of a code that is to be drawn."""
+
+
+class Drawn(NamedTuple):
+    """Codes as one way to compute the logits has them."""
+
+    codes: Tensor
+    """(B,H,W) int64."""
+    in_doubt: Tensor
+    """(B,H,W) bool: which of them another rounding could make others."""
 
 
 def gumbel_noise(seeds: list[int], positions: int, codebook_size: int) -> Tensor:

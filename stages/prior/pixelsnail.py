@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from stages.config.prior import TextForm
 from stages.prior.captions import Captions
 from stages.prior.kernels import activation, convolution
+from stages.prior.kernels.elementwise import EPSILON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,16 @@ class Conditioning(NamedTuple):
     def batch_size(self) -> int:
         """Number of rows B."""
         return len(next(form for form in (self.text, self.gate) if form is not None))
+
+    def of_pictures(self, chosen: Tensor, pictures: int) -> "Conditioning":
+        """Of some rows (n,) int64 of so many pictures; with guidance, behind them the same without caption."""
+        starts = torch.arange(0, self.batch_size, pictures, device=chosen.device)
+        rows = (starts[:, None] + chosen).flatten()
+        return Conditioning(*(None if form is None else form[rows] for form in self))
+
+    def to(self, dtype: torch.dtype) -> "Conditioning":
+        """The same; what are numbers, of this type."""
+        return Conditioning(*(form if form is None or form.dtype == torch.bool else form.to(dtype) for form in self))
 
 
 class CausalConv2d(nn.Module):
@@ -135,7 +146,7 @@ class GatedResidualBlock(nn.Module):
     def __init__(self, sizes: PixelSNAILSizes) -> None:
         super().__init__()
         c, inner = sizes.channels, sizes.residual_channels
-        self.norm = nn.RMSNorm(c)
+        self.norm = nn.RMSNorm(c, eps=EPSILON)
         self.conv_in = CausalConv2d(c, inner, sizes.kernel, weight_norm=sizes.weight_norm)
         self.dropout = nn.Dropout(sizes.dropout)
         self.conv_out = CausalConv2d(inner, 2 * c, sizes.kernel, weight_norm=sizes.weight_norm)
@@ -168,7 +179,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.RMSNorm(channels)
+        self.norm = nn.RMSNorm(channels, eps=EPSILON)
         self.to_query = nn.Linear(channels, channels, bias=False)
         self.to_key_value = nn.Linear(channels, 2 * channels, bias=False)
         self.to_out = nn.Linear(channels, channels)
@@ -331,7 +342,7 @@ class PixelSNAIL(nn.Module):
         to_logits = nn.Linear(c, sizes.codebook_size)
         nn.init.zeros_(to_logits.weight)
         nn.init.zeros_(to_logits.bias)
-        self.out = nn.Sequential(nn.RMSNorm(c), to_logits)
+        self.out = nn.Sequential(nn.RMSNorm(c, eps=EPSILON), to_logits)
 
     def condition(self, captions: Captions, context_codes: Tensor | None = None) -> Conditioning:
         """What all positions share.

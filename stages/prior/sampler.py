@@ -2,7 +2,7 @@
 
 The public loop runs the whole network for every position. Here what later positions read again is kept: by compiled
 code on a processor (`compiled/`), by torch elsewhere (`cached.py`). The codes are those of the full forward for the
-same noise: `sample_by_full_forward` is kept as the yardstick.
+same noise, all of them (`settling.py`): `sample_by_full_forward` is kept as the yardstick.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,10 @@ from torch import Tensor
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward, at, captured
 from stages.prior.compiled import CompiledSampler
-from stages.prior.drawing import UNKNOWN, draw, guide
+from stages.prior.doubt import in_doubt
+from stages.prior.drawing import UNKNOWN, Drawn, draw, guide
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
+from stages.prior.settling import Settler
 
 
 @contextmanager
@@ -41,7 +43,9 @@ class Sampler:
         weight = network.embedding.weight
         on_processor = weight.device.type == "cpu" and weight.dtype == torch.float32
         self.compiled = CompiledSampler(network) if on_processor else None
+        self.settler = Settler(network)
 
+    @convolving_in_float32()
     def sample(
         self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None = None
     ) -> Tensor:
@@ -60,9 +64,13 @@ class Sampler:
             ValueError: rows, positions or codes do not fit together.
         """
         self._check(conditioning, noise, options, known)
-        if self.compiled is not None:
-            return self.compiled.sample(conditioning, noise, options, known)
-        return sample_by_cached_forward(self.network, conditioning, noise, options, known)
+
+        def sample(conditioning: Conditioning, noise: Tensor, known: Tensor, error: float) -> Drawn:
+            if self.compiled is not None:
+                return self.compiled.sample(conditioning, noise, options, known, error)
+            return sample_by_cached_forward(self.network, conditioning, noise, options, known, error)
+
+        return self.settler.settle(sample, conditioning, noise, options, known)
 
     def _check(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None) -> None:
         sizes, batch = self.network.sizes, len(noise)
@@ -86,18 +94,27 @@ def sample_by_cached_forward(
     conditioning: Conditioning,
     noise: Tensor,
     options: SamplingOptions,
-    known: Tensor | None = None,
-) -> Tensor:
-    """The same codes by torch's operators, on the network's device; on a GPU a step is a CUDA graph."""
+    known: Tensor,
+    error: float,
+) -> Drawn:
+    """The same codes by torch's operators, on the network's device; on a GPU a step is a CUDA graph.
+
+    Args:
+        error: by how much the distance of two guided logits may be off, which tells what is in doubt.
+    """
     steps, side = CachedForward(network, conditioning), network.sizes.side
     place = steps.place
     codes = torch.zeros(len(noise), side * side, dtype=torch.int64, device=noise.device)
-    given = None if known is None else known.flatten(1)
+    doubts, kept = torch.zeros_like(codes, dtype=torch.bool), known.flatten(1)
 
     def draw_code() -> None:
-        drawn = draw(guide(steps.logits(), options.guidance_scale), at(noise, place.flat), options)
-        drawn = drawn if given is None else _keep(at(given, place.flat), drawn)
+        logits, here = guide(steps.logits(), options.guidance_scale), at(noise, place.flat)
+        given = at(kept, place.flat)
+        drawn = draw(logits, here, options)
+        doubt = in_doubt(logits, here, options, drawn, error) & (given == UNKNOWN)
+        drawn = torch.where(given == UNKNOWN, drawn, given)
         codes.index_copy_(1, place.flat, drawn[:, None])
+        doubts.index_copy_(1, place.flat, doubt[:, None])
         steps.remember(drawn)
 
     begin_row, draw_code_again = captured(steps.begin_row, noise.device), captured(draw_code, noise.device)
@@ -107,7 +124,7 @@ def sample_by_cached_forward(
         for column in range(side):
             place.move_to(row, column)
             draw_code_again()
-    return codes.unflatten(1, (side, side))
+    return Drawn(codes.unflatten(1, (side, side)), doubts.unflatten(1, (side, side)))
 
 
 @torch.inference_mode()
@@ -121,15 +138,17 @@ def sample_by_full_forward(
 ) -> Tensor:
     """The same codes by the public loop's way, one forward of the whole grid for each position. Slow; for tests."""
 
-    side, doubling = network.sizes.side, conditioning.batch_size // len(noise)
+    side, doubling, settler = network.sizes.side, conditioning.batch_size // len(noise), Settler(network)
+    error = settler.error(conditioning, options.guidance_scale)
     codes = torch.zeros(len(noise), side, side, dtype=torch.int64, device=noise.device)
+    known = torch.full_like(codes, UNKNOWN) if known is None else known
     for row in range(side):
         for column in range(side):
             logits = network(codes.repeat(doubling, 1, 1), conditioning)[:, :, row, column]
-            drawn = draw(guide(logits, options.guidance_scale), noise[:, row * side + column], options)
-            codes[:, row, column] = drawn if known is None else _keep(known[:, row, column], drawn)
+            logits, here = guide(logits, options.guidance_scale), noise[:, row * side + column]
+            drawn, given = draw(logits, here, options), known[:, row, column]
+            codes[:, row, column] = torch.where(given == UNKNOWN, drawn, given)
+            doubts = torch.zeros_like(codes, dtype=torch.bool)
+            doubts[:, row, column] = in_doubt(logits, here, options, drawn, error) & (given == UNKNOWN)
+            codes = settler.decide(conditioning, noise, options, Drawn(codes, doubts))
     return codes
-
-
-def _keep(known: Tensor, drawn: Tensor) -> Tensor:
-    return torch.where(known == UNKNOWN, drawn, known)

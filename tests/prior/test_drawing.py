@@ -9,6 +9,8 @@ from numba import njit
 
 from stages.config.samples import LOWEST_TEMPERATURE, SamplingOptions
 from stages.prior.compiled import drawing as compiled
+from stages.prior.compiled.doubt import Rule
+from stages.prior.compiled.sampler import rule_of
 from stages.prior.drawing import draw, guide, gumbel_noise
 from tests.prior.networks import K
 
@@ -62,11 +64,11 @@ def test_impossible_options_are_refused(wrong: dict[str, float], message: str) -
 
 
 @njit
-def compiled_draws(logits: np.ndarray, noise: np.ndarray, rule: compiled.Rule) -> np.ndarray:
+def compiled_draws(logits: np.ndarray, noise: np.ndarray, rule: Rule) -> np.ndarray:
     """What the compiled sampler draws of each row of logits (n,K), which are changed."""
     drawn, room = np.zeros(len(logits), np.int64), np.zeros_like(logits[0])
     for row in range(len(logits)):
-        drawn[row] = compiled.draw_code(logits[row], noise[row], room, rule)
+        drawn[row] = compiled.draw_code(logits[row], noise[row], room, rule)[0]
     return drawn
 
 
@@ -79,7 +81,7 @@ def test_the_compiled_draw_is_the_other(temperature: float, top_k: int, top_p: f
     logits = spread * torch.randn(300, 700, generator=generator)
     noise = gumbel_noise(list(range(300)), 1, 700)[:, 0]
     expected = draw(logits, noise, SamplingOptions(temperature, top_k, top_p))
-    rule = compiled.Rule(float(temperature), top_k, float(top_p), 1.0)
+    rule = rule_of(SamplingOptions(temperature, top_k, top_p), 0.0)
     assert compiled_draws(logits.numpy(), noise.numpy(), rule).tolist() == expected.tolist()
 
 
@@ -87,6 +89,6 @@ def test_the_compiled_draw_is_the_other(temperature: float, top_k: int, top_p: f
 def test_equally_likely_codes_are_all_kept(options: SamplingOptions) -> None:
     logits = torch.tensor([1.0, 0.0, 0.0, 0.0, -2.0]).expand(2000, 5)
     noise = gumbel_noise([0], 2000, 5)[0]
-    rule = compiled.Rule(1.0, options.top_k, options.top_p, 1.0)
+    rule = rule_of(options, 0.0)
     for drawn in (draw(logits, noise, options).tolist(), compiled_draws(logits.clone().numpy(), noise.numpy(), rule)):
         assert set(drawn) == {0, 1, 2, 3}

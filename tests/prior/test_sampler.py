@@ -9,18 +9,18 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from benchmarks.comparisons.codes import full_forward
 from stages.config.samples import SamplingOptions
 from stages.prior.cached import CachedForward
 from stages.prior.compiled import CompiledSampler
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights, pack
 from stages.prior.compiled.state import State, start_state
-from stages.prior.drawing import UNKNOWN, draw, gumbel_noise
+from stages.prior.drawing import UNKNOWN, gumbel_noise
 from stages.prior.kernels.vectors import PANEL
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL, PixelSNAILSizes
 from stages.prior.prior import condition_rows
-from stages.prior.sampler import Sampler, sample_by_cached_forward, sample_by_full_forward
+from stages.prior.sampler import Sampler, sample_by_full_forward
+from stages.prior.settling import guided_logits
 from tests.prior.networks import (
     CASES,
     LARGE,
@@ -39,10 +39,18 @@ Sampling = Callable[..., Tensor]
 
 
 def sample_compiled(network: PixelSNAIL, *args: Tensor | Conditioning | SamplingOptions | None) -> Tensor:
-    return CompiledSampler(network).sample(*args)  # type: ignore[arg-type]
+    sampler = Sampler(network)
+    assert sampler.compiled is not None
+    return sampler.sample(*args)  # type: ignore[arg-type]
 
 
-SAMPLERS = (sample_compiled, sample_by_cached_forward)
+def sample_by_torch(network: PixelSNAIL, *args: Tensor | Conditioning | SamplingOptions | None) -> Tensor:
+    sampler = Sampler(network)
+    sampler.compiled = None
+    return sampler.sample(*args)  # type: ignore[arg-type]
+
+
+SAMPLERS = (sample_compiled, sample_by_torch)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -231,11 +239,11 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     options = SamplingOptions(top_p=0.95, guidance_scale=guidance)
     conditioning = condition_rows(network, make_captions(batch), None, guidance)
     noise = gumbel_noise(list(range(batch)), side * side, sizes.codebook_size)
-    codes = Sampler(network).sample(conditioning, noise, options)
-    logits = full_forward(network, conditioning, codes, guidance)
+    sampler = Sampler(network)
+    codes = sampler.sample(conditioning, noise, options)
+    logits = guided_logits(network, conditioning, codes, guidance)
     assert logits.std() > 0.5  # the noise alone does not settle what is drawn
-    drawn = draw(logits, noise.flatten(0, 1), options).view_as(codes)
-    assert torch.equal(drawn, codes)
+    assert torch.equal(sampler.settler.redraw(conditioning, noise, options, codes), codes)
     assert (codes.flatten(1)[:-1] != codes.flatten(1)[1:]).any(dim=1).all()
 
 
@@ -255,7 +263,7 @@ def test_steps_that_are_rehearsed_before_they_are_captured_leave_no_trace(
     monkeypatch.setattr("stages.prior.sampler.captured", rehearse)
     network, options = build(case), SamplingOptions(top_p=0.9, guidance_scale=2.0)
     conditioning, noise = condition(network, 6), gumbel_noise([0, 1, 2], case.side**2, K)
-    drawn = sample_by_cached_forward(network, conditioning, noise, options)
+    drawn = sample_by_torch(network, conditioning, noise, options)
     assert torch.equal(drawn, sample_by_full_forward(network, conditioning, noise, options))
     assert rehearsed == [torch.device("cpu")] * 2
 
@@ -295,7 +303,7 @@ def test_turns_of_one_row_draw_what_one_turn_draws(monkeypatch: pytest.MonkeyPat
     drawn = []
     for turns in (1, 2, 5):
         monkeypatch.setattr(CompiledSampler, "_turns", lambda self, rows, turns=turns: turns)
-        drawn.append(CompiledSampler(network).sample(conditioning, noise, SamplingOptions(guidance_scale=2.0)))
+        drawn.append(Sampler(network).sample(conditioning, noise, SamplingOptions(guidance_scale=2.0)))
     assert all(torch.equal(codes, drawn[0]) for codes in drawn)
 
 

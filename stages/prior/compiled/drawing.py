@@ -1,23 +1,13 @@
 """Codes drawn from the logits, as `stages.prior.drawing` draws them, a row of the grids at a time."""
 
-from typing import NamedTuple
-
 import numpy as np
 
+from stages.prior.compiled.doubt import Rule, in_doubt, weight_above
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights
 from stages.prior.compiled.state import State
 from stages.prior.kernels.compiling import part, whole
 from stages.prior.kernels.elementwise import HALF, NOTHING, ONE, exp, highest_of
-
-
-class Rule(NamedTuple):
-    """`SamplingOptions` as the compiled code takes them."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    guidance_scale: float
 
 
 @part
@@ -41,14 +31,6 @@ def _guide(captioned: np.ndarray, uncaptioned: np.ndarray, scale: float) -> None
 
 
 @part
-def _weight_above(logits: np.ndarray, weights: np.ndarray, value: np.float32) -> np.float32:
-    total = np.float32(0)
-    for k in range(len(logits)):
-        total += weights[k] if logits[k] > value else np.float32(0)
-    return total
-
-
-@part
 def _bound(logits: np.ndarray, weights: np.ndarray, wanted: np.float32) -> np.float32:
     """What a logit of (K,) must be above so that less than `wanted` of the weight (K,) lies above the logit.
 
@@ -57,29 +39,29 @@ def _bound(logits: np.ndarray, weights: np.ndarray, wanted: np.float32) -> np.fl
     """
     high = highest_of(logits)
     low = min(high - np.float32(100), np.nextafter(high, NOTHING))  # of huge logits 100 is less than a step
-    if _weight_above(logits, weights, low) < wanted:
+    if weight_above(logits, weights, low) < wanted:
         return low
     while True:
         middle = (low + high) * HALF
         if middle <= low or middle >= high:
             return low
-        if _weight_above(logits, weights, middle) < wanted:
+        if weight_above(logits, weights, middle) < wanted:
             high = middle
         else:
             low = middle
 
 
 @part
-def draw_code(logits: np.ndarray, noise: np.ndarray, room: np.ndarray, rule: Rule) -> int:
-    """As `drawing.draw`, one row: logits (K,), which are changed, noise (K,) and room for (K,)."""
-    bound, strength = NOTHING, np.float32(0)
+def draw_code(logits: np.ndarray, noise: np.ndarray, room: np.ndarray, rule: Rule) -> tuple[int, bool]:
+    """As `drawing.draw`, one row: logits (K,), which are changed, noise (K,), room for (K,); and whether in doubt."""
+    kept_by_k, bound, strength = NOTHING, NOTHING, np.float32(0)
     if rule.temperature > 0:
         strength = ONE
         for k in range(len(logits)):
             logits[k] /= np.float32(rule.temperature)
             room[k] = 1
         if 0 < rule.top_k < len(logits):
-            bound = _bound(logits, room, np.float32(rule.top_k))
+            kept_by_k = bound = _bound(logits, room, np.float32(rule.top_k))
         if rule.top_p < 1:
             highest, total = highest_of(logits), np.float32(0)
             for k in range(len(logits)):
@@ -88,29 +70,38 @@ def draw_code(logits: np.ndarray, noise: np.ndarray, room: np.ndarray, rule: Rul
             bound = max(bound, _bound(logits, room, np.float32(rule.top_p) * total))
     for k in range(len(logits)):
         room[k] = logits[k] + strength * noise[k] if logits[k] > bound else NOTHING
-    best = highest_of(room)
+    best, code = highest_of(room), 0
     for k in range(len(logits)):
         if room[k] == best:
-            return k
-    return 0
+            code = k
+            break
+    return code, in_doubt(logits, noise, strength, code, kept_by_k, rule, room)
 
 
 @whole
 def draw_row(
-    weights: Weights, state: State, rule: Rule, noise: np.ndarray, known: np.ndarray, codes: np.ndarray, row: int
+    weights: Weights,
+    state: State,
+    rule: Rule,
+    noise: np.ndarray,
+    known: np.ndarray,
+    codes: np.ndarray,
+    doubts: np.ndarray,
+    row: int,
 ) -> None:
-    """One row of the grids: noise (B,N,K) or, with guidance, of half the state's rows; known and codes (B,H,W)."""
+    """One row of the grids: noise (B,N,K) or, with guidance, of half the state's rows; the others (B,H,W)."""
     begin_rows(weights, state, row)
     side, count, width = codes.shape[2], noise.shape[2], len(weights.out_bias)
     for column in range(side):
         forward(weights, state, row, column)
         for b in range(len(codes)):
-            code = known[b, row, column]
+            code, doubt = known[b, row, column], False
             if code < 0:  # `UNKNOWN`; its value, frozen here, would not be in the key of what is kept compiled
                 logits = state.logits[b * width : b * width + count]
                 if len(codes) < state.batch:
                     start = (len(codes) + b) * width
                     _guide(logits, state.logits[start : start + count], rule.guidance_scale)
-                code = draw_code(logits, noise[b, row * side + column], state.room, rule)
+                code, doubt = draw_code(logits, noise[b, row * side + column], state.room, rule)
             codes[b, row, column] = code
+            doubts[b, row, column] = doubt
         remember_codes(weights, state, codes, row, column)

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from stages.config.samples import SamplingOptions
-from stages.prior.compiled.drawing import Rule, draw_row
+from stages.prior.compiled.doubt import Rule
+from stages.prior.compiled.drawing import draw_row
 from stages.prior.compiled.packing import bytes_of_position, pack
 from stages.prior.compiled.state import start_state
-from stages.prior.drawing import UNKNOWN
+from stages.prior.doubt import ROUNDED_SHARE
+from stages.prior.drawing import Drawn
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 
 CACHE_BYTES = 8 * 2**20
@@ -31,14 +33,13 @@ class CompiledSampler:
 
     @torch.inference_mode()
     def sample(
-        self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor | None = None
-    ) -> Tensor:
-        """As `Sampler.sample`, which checks that what is given fits together: compiled code does not look."""
+        self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, known: Tensor, error: float
+    ) -> Drawn:
+        """As `sample_by_cached_forward`; `Sampler` checks that it fits together, compiled code does not look."""
         side = self.network.sizes.side
-        codes = np.zeros((len(noise), side, side), np.int64)
-        given = np.full_like(codes, UNKNOWN) if known is None else np.ascontiguousarray(known.numpy(), np.int64)
-        gumbel = np.ascontiguousarray(noise.numpy(), np.float32)
-        rule = Rule(float(options.temperature), options.top_k, float(options.top_p), float(options.guidance_scale))
+        codes, doubts = np.zeros((len(noise), side, side), np.int64), np.zeros((len(noise), side, side), np.bool_)
+        given, gumbel = np.ascontiguousarray(known.numpy(), np.int64), np.ascontiguousarray(noise.numpy(), np.float32)
+        rule = rule_of(options, error)
         cores = min(len(noise), torch.get_num_threads())
         turns = cores * self._turns(conditioning.batch_size // cores)
         shares = np.array_split(np.arange(len(noise)), min(len(noise), turns))
@@ -46,18 +47,20 @@ class CompiledSampler:
 
         @torch.inference_mode()
         def draw_share(rows: np.ndarray) -> None:
-            state = start_state(self.network, self.weights, _take(conditioning, rows, len(noise)))
+            state = start_state(
+                self.network, self.weights, conditioning.of_pictures(torch.from_numpy(rows), len(noise))
+            )
             mine = slice(rows[0], rows[-1] + 1)
             for row in range(side):
                 if not stopped.is_set():
-                    draw_row(self.weights, state, rule, gumbel[mine], given[mine], codes[mine], row)
+                    draw_row(self.weights, state, rule, gumbel[mine], given[mine], codes[mine], doubts[mine], row)
 
         with ThreadPoolExecutor(cores) as pool:
             try:
                 list(pool.map(draw_share, shares))
             finally:
                 stopped.set()  # on Ctrl-C the others end with the row that they are at
-        return torch.from_numpy(codes)
+        return Drawn(torch.from_numpy(codes), torch.from_numpy(doubts))
 
     def _turns(self, rows: int) -> int:
         """In how many turns a core draws so many rows.
@@ -73,7 +76,14 @@ class CompiledSampler:
         return max(1, rows // max(least, CACHE_BYTES // remembered))
 
 
-def _take(conditioning: Conditioning, rows: np.ndarray, batch: int) -> Conditioning:
-    """Of these rows of a batch; with guidance, behind them the same without caption."""
-    chosen = torch.from_numpy(np.concatenate([start + rows for start in range(0, conditioning.batch_size, batch)]))
-    return Conditioning(*(None if form is None else form[chosen] for form in conditioning))
+def rule_of(options: SamplingOptions, error: float) -> Rule:
+    """The options, and by how much the distance of two guided logits may be off."""
+    scaled = error / (options.temperature or 1.0)
+    return Rule(
+        float(options.temperature),
+        options.top_k,
+        float(options.top_p),
+        float(options.guidance_scale),
+        scaled,
+        scaled + ROUNDED_SHARE,
+    )

@@ -20,7 +20,8 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LOWEST, _HIGHEST = np.float32(-87.0), np.float32(88.0)
 _TERMS = tuple(np.float32(1 / factorial) for factorial in (2, 6, 24, 120, 720))
 HALF, ONE, NOTHING = np.float32(0.5), np.float32(1), np.float32(-np.inf)
-_EPSILON = np.float32(torch.finfo(torch.float32).eps)  # of `nn.RMSNorm`
+EPSILON = torch.finfo(torch.float32).eps
+"""Of every `nn.RMSNorm`, whose own would be another one in float64."""
 
 
 @intrinsic
@@ -79,7 +80,7 @@ def scale_of(x: np.ndarray, count: int) -> np.float32:
     squares = np.float32(0)
     for i in range(count):
         squares += x[i] * x[i]
-    return ONE / np.sqrt(squares / np.float32(count) + _EPSILON)
+    return ONE / np.sqrt(squares / np.float32(count) + np.float32(EPSILON))
 
 
 @part

@@ -21,9 +21,12 @@ def test_all_codes_are_the_full_forwards(
     tiny_run: Path, kept: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--config", str(tiny_run)]) == 0
-    counts = {"codes": 16 * (4**2 + 8**2), "other": 0, "level_within": 0}  # 8 captions of val and 8 of test, at 32 px
-    assert kept["codes"]["ways"] == dict.fromkeys(["as in the run", *OTHER_WAYS], counts)
-    assert "| as in the run | 16 | 1,280 | 0 | 0 |" in capsys.readouterr().out
+    ways = kept["codes"]["ways"]
+    assert list(ways) == ["as in the run", *OTHER_WAYS]
+    for counts in ways.values():
+        assert counts["codes"] == 16 * (4**2 + 8**2)  # 8 captions of val and 8 of test, at 32 px
+        assert counts["other"] == 0 and counts["other_in_float32"] <= counts["in_doubt"] < counts["codes"]
+    assert "| as in the run | 16 | 1,280 | 0 |" in capsys.readouterr().out
 
 
 def test_a_code_that_is_another_is_counted(
@@ -39,7 +42,7 @@ def test_a_code_that_is_another_is_counted(
     monkeypatch.setattr(Sampler, "sample", sample_badly)
     assert main(["--config", str(tiny_run)]) == 1
     for counts in kept["codes"]["ways"].values():
-        assert counts["other"] == 2 and counts["level_within"] > 1e-4  # one on each level
+        assert counts["other"] == counts["other_in_float32"] == 2  # one on each level
 
 
 def test_a_run_without_a_prior_is_told_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
