@@ -49,7 +49,7 @@ GROWTH = (8, 16, 32, 64)
 class Task:
     """A batch of grids to be drawn from an untrained network, which costs what a trained one does.
 
-    Its logits are spread by two nats, so that codes are in doubt about as often.
+    Its logits are spread by two nats: of level ones none would ever be in doubt.
     """
 
     def __init__(self, grid: Grid, batch: int, device: str = "cpu") -> None:

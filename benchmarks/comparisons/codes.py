@@ -84,11 +84,11 @@ def _count(
     """Adds to the counts those of the codes that were drawn on a level."""
     conditioning, noise = prior.given(level, captions, context, seeds, options.guidance_scale)
     ours, settler = getattr(codes, level).to(noise.device), prior.samplers[level].settler
-    drawn, doubts = settler.redraw_in_float32(conditioning, noise, options, ours)
+    redrawn = settler.redraw(conditioning, noise, options, ours)
     counts["codes"] += ours.numel()
-    counts["other"] += int((settler.redraw(conditioning, noise, options, ours) != ours).sum())
-    counts["in_doubt"] += int(doubts.sum())
-    counts["other_in_float32"] += int((drawn != ours).sum())
+    counts["other"] += int((redrawn.codes != ours).sum())
+    counts["in_doubt"] += int(redrawn.in_doubt.sum())
+    counts["other_in_float32"] += int((redrawn.in_float32 != ours).sum())
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 Sums that are taken in another order are rounded otherwise, and where two codes are level within that, each order may
 draw another one: no float32 is the right one, and the public loop's codes change there with its batch and its threads.
 So a sampler also says which of its codes are in doubt, once in many thousands, and of these the network is asked again
-in float64, where any order gives the same. It is how geometry decides on which side of a line a point lies: with an
-error bound, and exactly where that does not suffice (Shewchuk, Discrete Comput. Geom. 18, 1997).
+in float64, where any order gives the same. It is how geometry decides on which side of a line a point lies: in floats,
+and exactly where their error does not allow that (Shewchuk, Discrete Comput. Geom. 18, 1997). That error is proven,
+this one is measured of the network, with a margin.
 """
 
 import copy
 from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +27,18 @@ ROUNDED_SUM = 1e-6
 """By how much a logit plus its noise is rounded: numbers around 10."""
 MEASURED_ROWS = 8
 """Rows of a grid that rounding is measured in, which is a matter of the network's depth."""
+
+
+class Redrawn(NamedTuple):
+    """What the full forward draws at each position of given codes, given those before it."""
+
+    codes: Tensor
+    """(B,H,W) int64; where they are the given codes everywhere, these are the full forward's."""
+    in_float32: Tensor
+    """(B,H,W) int64, before any doubt is settled."""
+    in_doubt: Tensor
+    """(B,H,W) bool."""
+
 
 Sample = Callable[[Conditioning, Tensor, Tensor, float], Drawn]
 """Draws, given conditioning, noise, known codes and by how much the distance of two logits may be off."""
@@ -85,21 +99,14 @@ class Settler:
             decided[picture, row, column] = draw(logits, noise[picture, place].double(), options)
         return decided
 
-    def redraw(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, codes: Tensor) -> Tensor:
-        """What the full forward draws at each position, given the codes (B,H,W) before it: where that is the same
-        everywhere, these are its codes."""
-        drawn, doubts = self.redraw_in_float32(conditioning, noise, options, codes)
-        return torch.where(doubts, self.decide(conditioning, noise, options, Drawn(codes, doubts)), drawn)
-
     @torch.inference_mode()
-    def redraw_in_float32(
-        self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, codes: Tensor
-    ) -> Drawn:
-        """The same before any doubt is settled."""
+    def redraw(self, conditioning: Conditioning, noise: Tensor, options: SamplingOptions, codes: Tensor) -> Redrawn:
+        """What the full forward makes of codes (B,H,W)."""
         logits, flat = guided_logits(self.network, conditioning, codes, options.guidance_scale), noise.flatten(0, 1)
         drawn = draw(logits, flat, options)
-        doubts = in_doubt(logits, flat, options, drawn, self.error(conditioning, options.guidance_scale))
-        return Drawn(drawn.view_as(codes), doubts.view_as(codes))
+        doubts = in_doubt(logits, flat, options, drawn, self.error(conditioning, options.guidance_scale)).view_as(codes)
+        drawn, decided = drawn.view_as(codes), self.decide(conditioning, noise, options, Drawn(codes, doubts))
+        return Redrawn(torch.where(doubts, decided, drawn), drawn, doubts)
 
     def error(self, conditioning: Conditioning, guidance_scale: float) -> float:
         """By how much the distance of two guided logits may be off; the network's rounding is measured once."""

@@ -1,27 +1,15 @@
 """What another rounding would draw is told to be in doubt, by torch and by the compiled sampler."""
 
-import numpy as np
 import pytest
 import torch
-from numba import njit
 
 from stages.config.samples import SamplingOptions
-from stages.prior.compiled import drawing as compiled
-from stages.prior.compiled.doubt import Rule
-from stages.prior.compiled.sampler import rule_of
+from stages.prior.compiled.rule import rule_of
 from stages.prior.doubt import in_doubt
 from stages.prior.drawing import draw, gumbel_noise
+from tests.prior.compiled import compiled_draws
 
 ROWS, CODES, ERROR = 400, 30, 0.02
-
-
-@njit
-def compiled_doubts(logits: np.ndarray, noise: np.ndarray, rule: Rule) -> np.ndarray:
-    """Of what the compiled sampler draws of each row of logits (n,K), which are changed."""
-    doubts, room = np.zeros(len(logits), np.bool_), np.zeros_like(logits[0])
-    for row in range(len(logits)):
-        doubts[row] = compiled.draw_code(logits[row], noise[row], room, rule)[1]
-    return doubts
 
 
 @pytest.mark.parametrize("temperature", [0, 0.5, 1, 3])
@@ -41,5 +29,5 @@ def test_what_another_rounding_draws_was_in_doubt(temperature: float, top_k: int
         other |= draw(moved, noise, options) != drawn
     assert other.any() and not (other & ~doubts).any()
     assert doubts.float().mean() < 0.3  # and most are told to be in none
-    beside = compiled_doubts(logits.numpy().copy(), noise.numpy(), rule_of(options, ERROR))
+    _, beside = compiled_draws(logits.numpy().copy(), noise.numpy(), rule_of(options, ERROR))
     assert not (other.numpy() & ~beside).any() and (doubts.numpy() != beside).mean() < 0.01

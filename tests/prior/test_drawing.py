@@ -2,16 +2,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from numba import njit
 
 from stages.config.samples import LOWEST_TEMPERATURE, SamplingOptions
-from stages.prior.compiled import drawing as compiled
-from stages.prior.compiled.doubt import Rule
-from stages.prior.compiled.sampler import rule_of
+from stages.prior.compiled.rule import rule_of
 from stages.prior.drawing import draw, guide, gumbel_noise
+from tests.prior.compiled import compiled_draws
 from tests.prior.networks import K
 
 
@@ -63,15 +60,6 @@ def test_impossible_options_are_refused(wrong: dict[str, float], message: str) -
         SamplingOptions(**wrong)  # type: ignore[arg-type]
 
 
-@njit
-def compiled_draws(logits: np.ndarray, noise: np.ndarray, rule: Rule) -> np.ndarray:
-    """What the compiled sampler draws of each row of logits (n,K), which are changed."""
-    drawn, room = np.zeros(len(logits), np.int64), np.zeros_like(logits[0])
-    for row in range(len(logits)):
-        drawn[row] = compiled.draw_code(logits[row], noise[row], room, rule)[0]
-    return drawn
-
-
 @pytest.mark.parametrize("temperature", [0, LOWEST_TEMPERATURE, 0.5, 1, 3])
 @pytest.mark.parametrize("top_k", [0, 1, 7, 300, 1000])
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.95, 1])
@@ -82,7 +70,7 @@ def test_the_compiled_draw_is_the_other(temperature: float, top_k: int, top_p: f
     noise = gumbel_noise(list(range(300)), 1, 700)[:, 0]
     expected = draw(logits, noise, SamplingOptions(temperature, top_k, top_p))
     rule = rule_of(SamplingOptions(temperature, top_k, top_p), 0.0)
-    assert compiled_draws(logits.numpy(), noise.numpy(), rule).tolist() == expected.tolist()
+    assert compiled_draws(logits.numpy(), noise.numpy(), rule)[0].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("options", [SamplingOptions(top_k=2), SamplingOptions(top_p=0.5)])
@@ -90,5 +78,8 @@ def test_equally_likely_codes_are_all_kept(options: SamplingOptions) -> None:
     logits = torch.tensor([1.0, 0.0, 0.0, 0.0, -2.0]).expand(2000, 5)
     noise = gumbel_noise([0], 2000, 5)[0]
     rule = rule_of(options, 0.0)
-    for drawn in (draw(logits, noise, options).tolist(), compiled_draws(logits.clone().numpy(), noise.numpy(), rule)):
+    for drawn in (
+        draw(logits, noise, options).tolist(),
+        compiled_draws(logits.clone().numpy(), noise.numpy(), rule)[0],
+    ):
         assert set(drawn) == {0, 1, 2, 3}

@@ -80,7 +80,7 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     codes = sampler.sample(conditioning, noise, SamplingOptions())
     assert guided_logits(network, conditioning, codes, 1.0).std() > 0.5
     with convolving_in_float32():
-        assert torch.equal(sampler.settler.redraw(conditioning, noise, SamplingOptions(), codes), codes)
+        assert torch.equal(sampler.settler.redraw(conditioning, noise, SamplingOptions(), codes).codes, codes)
 
 
 def test_a_picture_is_the_same_whatever_the_batch() -> None:

@@ -243,7 +243,7 @@ def test_codes_of_large_grids_are_those_that_one_forward_over_them_draws(
     codes = sampler.sample(conditioning, noise, options)
     logits = guided_logits(network, conditioning, codes, guidance)
     assert logits.std() > 0.5  # the noise alone does not settle what is drawn
-    assert torch.equal(sampler.settler.redraw(conditioning, noise, options, codes), codes)
+    assert torch.equal(sampler.settler.redraw(conditioning, noise, options, codes).codes, codes)
     assert (codes.flatten(1)[:-1] != codes.flatten(1)[1:]).any(dim=1).all()
 
 

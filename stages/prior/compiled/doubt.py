@@ -1,24 +1,10 @@
 """Whether rounding could have settled what was drawn, as `stages.prior.doubt.in_doubt` tells it, one row at a time."""
 
-from typing import NamedTuple
-
 import numpy as np
 
+from stages.prior.compiled.rule import Rule
 from stages.prior.kernels.compiling import part
 from stages.prior.kernels.elementwise import NOTHING, ONE, exp, highest_of
-
-
-class Rule(NamedTuple):
-    """`SamplingOptions` as the compiled code takes them."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    guidance_scale: float
-    error: float
-    """By how much the distance of two logits, guided and divided by the temperature, may be off."""
-    share_error: float
-    """By how much a share of the probability may be off."""
 
 
 @part
@@ -63,9 +49,8 @@ def in_doubt(
         might_win = might_win and bool(rival + error > bound)
         might_go = bool(weight_above(logits, room, own - error) - ONE >= rule.top_k)
         at_bound = weight_above(logits, room, bound - error) - weight_above(logits, room, bound + error)
-        might_go = might_go or (
-            rule.top_p < 1 and bool(at_bound > ONE)
-        )  # of what `top_p` takes its shares is not known
+        # where `top_k` is unsure, so is of what `top_p` takes its shares
+        might_go = might_go or (rule.top_p < 1 and bool(at_bound > ONE))
     if rule.top_p < 1:
         highest, total = highest_of(logits), np.float32(0)
         for k in range(len(logits)):

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from stages.prior.compiled.doubt import Rule, in_doubt, weight_above
+from stages.prior.compiled.doubt import in_doubt, weight_above
 from stages.prior.compiled.forward import begin_rows, forward, remember_codes
 from stages.prior.compiled.packing import Weights
+from stages.prior.compiled.rule import Rule
 from stages.prior.compiled.state import State
 from stages.prior.kernels.compiling import part, whole
 from stages.prior.kernels.elementwise import HALF, NOTHING, ONE, exp, highest_of

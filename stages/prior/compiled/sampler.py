@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from stages.config.samples import SamplingOptions
-from stages.prior.compiled.doubt import Rule
 from stages.prior.compiled.drawing import draw_row
 from stages.prior.compiled.packing import bytes_of_position, pack
+from stages.prior.compiled.rule import rule_of
 from stages.prior.compiled.state import start_state
-from stages.prior.doubt import ROUNDED_SHARE
 from stages.prior.drawing import Drawn
 from stages.prior.pixelsnail import Conditioning, PixelSNAIL
 
@@ -74,16 +73,3 @@ class CompiledSampler:
             return 1
         least = -(-bytes_of_position(self.weights) // remembered)
         return max(1, rows // max(least, CACHE_BYTES // remembered))
-
-
-def rule_of(options: SamplingOptions, error: float) -> Rule:
-    """The options, and by how much the distance of two guided logits may be off."""
-    scaled = error / (options.temperature or 1.0)
-    return Rule(
-        float(options.temperature),
-        options.top_k,
-        float(options.top_p),
-        float(options.guidance_scale),
-        scaled,
-        scaled + ROUNDED_SHARE,
-    )
