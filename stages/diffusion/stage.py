@@ -74,7 +74,7 @@ def run(config: RunConfig, workspace: Workspace) -> None:
 def collect_latents(workspace: Workspace, features: Features) -> Material:
     """The codes of the run, as latents."""
     store = CodeStore.open(workspace.require("codes"), vqvae=workspace.digest("vqvae"), blip=workspace.digest("blip"))
-    train = store.read_train()
+    train = store.read_train() if workspace.config.diffusion.shifted_views else store.read("train")
     some = codes_of(train, np.arange(min(len(train), MEASURED_PICTURES)))
     space = LatentSpace.measured(load_vqvae(workspace.require("vqvae")), some)
     return Material(space, latent_pairs(train, features, space), latent_pairs(store.read("val"), features, space))

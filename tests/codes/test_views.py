@@ -1,9 +1,11 @@
 """Shifted views: the same picture a little moved, for training alone."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from stages.__main__ import main, parse_config
@@ -11,6 +13,7 @@ from stages.blip import load_features
 from stages.codes import CodeStore
 from stages.codes.views import VIEWS, shift_pictures
 from stages.data import load_dataset, to_tensor
+from stages.diffusion.stage import collect_latents
 from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
@@ -34,29 +37,44 @@ def test_a_view_is_the_picture_moved_with_its_border_repeated() -> None:
     assert not np.array_equal(moved, shift_pictures(pictures, np.arange(40), view=2, shift=2, seed=3))
 
 
-def test_views_are_stored_beside_train_and_no_other_split(tiny_run: Path, tmp_path: Path) -> None:
-    made = Workspace(parse_config("codes", ["--config", str(tiny_run)]))
-    shutil.copytree(made.directory("codes").parent, tmp_path / made.directory("codes").parent.name)
-    options = ["--config", str(tiny_run), "--checkpoints", str(tmp_path)]
+@pytest.fixture(scope="module")
+def viewed(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of `tiny_run` whose store has two views of each train picture."""
+    made, folder = Workspace(parse_config("codes", ["--config", str(tiny_run)])), tmp_path_factory.mktemp("viewed")
+    shutil.copytree(made.root, folder / made.root.name)
+    options = ["--config", str(tiny_run), "--checkpoints", str(folder)]
     options += ["--codes.shifted_views", "2", "--codes.shift", "3"]
-    config = parse_config("codes", options)
-    workspace = Workspace(config)
-    original = CodeStore.open(workspace.directory("codes"))
-    assert VIEWS not in original.splits
-    before = {name: original.read(name) for name in original.splits}
     assert main(["codes", *options]) == 0
-    store = CodeStore.open(workspace.directory("codes"))
+    return Workspace(parse_config("codes", options))
+
+
+def test_views_are_stored_beside_train_and_no_other_split(tiny_run: Path, viewed: Workspace) -> None:
+    made = Workspace(parse_config("codes", ["--config", str(tiny_run)]))
+    original, store = (CodeStore.open(workspace.directory("codes")) for workspace in (made, viewed))
+    assert VIEWS not in original.splits
     assert store.splits == (*original.splits, VIEWS)
-    for name, codes in before.items():
-        assert np.array_equal(store.read(name).top, codes.top)
-    learnt, count = store.read_train(), len(before["train"])
+    for name in original.splits:
+        assert np.array_equal(store.read(name).top, original.read(name).top)
+    learnt, train = store.read_train(), original.read("train")
+    count = len(train)
     assert len(learnt) == 3 * count
-    assert np.array_equal(learnt.record_rows, np.tile(before["train"].record_rows, 3))
+    assert np.array_equal(learnt.record_rows, np.tile(train.record_rows, 3))
     assert not np.array_equal(learnt.bottom[:count], learnt.bottom[count : 2 * count])
     assert not np.array_equal(learnt.bottom[count : 2 * count], learnt.bottom[2 * count :])
-    dataset = load_dataset(workspace.directory("data"))
+    dataset = load_dataset(viewed.directory("data"))
     row = int(dataset.split("train").image_rows[5])
-    moved = shift_pictures(dataset.images[row : row + 1], np.array([row]), view=1, shift=3, seed=config.seed)
-    embedding = torch.from_numpy(load_features(workspace.directory("blip")).image_pooled[row : row + 1].copy())
-    expected = load_vqvae(workspace.directory("vqvae")).encode(to_tensor(moved), embedding)
+    moved = shift_pictures(dataset.images[row : row + 1], np.array([row]), view=1, shift=3, seed=viewed.config.seed)
+    embedding = torch.from_numpy(load_features(viewed.directory("blip")).image_pooled[row : row + 1].copy())
+    expected = load_vqvae(viewed.directory("vqvae")).encode(to_tensor(moved), embedding)
     assert np.array_equal(learnt.bottom[2 * count + 5], expected.bottom[0].numpy())
+
+
+@pytest.mark.parametrize("views", [True, False])
+def test_the_baseline_learns_from_views_where_it_is_told_to(viewed: Workspace, views: bool) -> None:
+    section = dataclasses.replace(viewed.config.diffusion, shifted_views=views)
+    told = Workspace(dataclasses.replace(viewed.config, diffusion=section))
+    material = collect_latents(told, load_features(viewed.directory("blip")))
+    store = CodeStore.open(viewed.directory("codes"))
+    learnt = store.read_train() if views else store.read("train")
+    assert np.array_equal(material.train.record_rows, learnt.record_rows)
+    assert np.array_equal(material.val.record_rows, store.read("val").record_rows)
