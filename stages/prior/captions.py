@@ -1,9 +1,11 @@
 """What a prior is given of captions: every form that one may read, so that who asks need not know which it does."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 class Captions(NamedTuple):
@@ -17,6 +19,14 @@ class Captions(NamedTuple):
     """(B,P) BLIP text embedding, unit norm."""
     codes: Tensor
     """(B,n) int64 text codes of the VQ-VAE."""
+
+    @classmethod
+    def stacked(cls, singles: Sequence["Captions"]) -> "Captions":
+        """B captions from as many of one row; L is the length of the longest."""
+        tokens = pad_sequence([single.tokens[0] for single in singles], batch_first=True)
+        mask = pad_sequence([single.mask[0] for single in singles], batch_first=True)
+        pooled, codes = (torch.cat([getattr(single, form) for single in singles]) for form in ("pooled", "codes"))
+        return cls(tokens, mask, pooled, codes)
 
     @property
     def present(self) -> Tensor:

@@ -23,6 +23,15 @@ def test_a_caption_is_taken_in_every_form() -> None:
         assert torch.equal(taken, form[[2, 0, 1]])
 
 
+def test_captions_of_their_own_lengths_are_stacked() -> None:
+    singles = [CAPTIONS.take(torch.tensor([row])) for row in (1, 0, 2)]
+    singles[0] = singles[0]._replace(tokens=singles[0].tokens[:, :1], mask=singles[0].mask[:, :1])
+    stacked, whole = Captions.stacked(singles), CAPTIONS.take(torch.tensor([1, 0, 2]))
+    for form in ("mask", "pooled", "codes"):
+        assert torch.equal(getattr(stacked, form), getattr(whole, form))
+    assert torch.equal(stacked.tokens[0, 0], whole.tokens[0, 0]) and torch.equal(stacked.tokens[1:], whole.tokens[1:])
+
+
 def test_beside_the_captions_stand_as_many_rows_without() -> None:
     doubled = CAPTIONS.beside_none()
     assert doubled.present.tolist() == [True, True, False, False, False, False]
