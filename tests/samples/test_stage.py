@@ -94,7 +94,12 @@ def test_the_grid_has_a_row_for_each_prompt() -> None:
 
 def test_pictures_are_the_same_in_any_batch(text_run: list[str]) -> None:
     paint = load_text_to_image(Workspace(parse_config("samples", text_run)))
-    prompts = ["two ships", "a candle and a book by a grey wall", "a red ship on a stormy sea at dusk", "a windmill"] * 8
+    prompts = [
+        "two ships",
+        "a candle and a book by a grey wall",
+        "a red ship on a stormy sea at dusk",
+        "a windmill",
+    ] * 8
     together = paint(prompts, seed=5)
     assert together.shape == (32, 3, 32, 32)
     assert together.abs().max() <= 1
