@@ -169,7 +169,7 @@ def parse_config(verb: str, options: list[str]) -> Any:
     from stages.config import RunConfig
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog=f"python -m stages {verb}", exit_on_error=False)
+    parser = ArgumentParser(prog=f"python -m stages {verb}", exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML of the run, such as configs/demo.yaml")
     parser.add_class_arguments(RunConfig)
     try:

@@ -64,6 +64,12 @@ def test_a_wrong_config_is_one_line_naming_the_key(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("cut", [["--diffusion.shifted_view", "true"], ["--diffusion.shifted_view=true"]])
+def test_an_option_is_not_the_one_that_it_begins(cut: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diffusion", "--config", str(SHIPPED[0]), *cut]) == 2
+    assert "unrecognized arguments: --diffusion.shifted_view" in capsys.readouterr().err
+
+
 def test_no_config_and_no_such_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["vqvae"]) == 2
     assert "no config given" in capsys.readouterr().err

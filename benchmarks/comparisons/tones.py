@@ -44,7 +44,7 @@ class Caption(NamedTuple):
 def main(options: list[str]) -> int:
     """Trains what is not trained yet, prints the table, writes `benchmarks/results/tones.json` and a grid."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.comparisons.tones", description="and any option of a stage"
+        prog="python -m benchmarks.comparisons.tones", description="and any option of a stage", allow_abbrev=False
     )
     parser.add_argument("--tone", choices=TONES, default="dark", help="which is held out")
     own, options = parser.parse_known_args(options)
