@@ -40,6 +40,19 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return config
 
 
+@pytest.fixture(scope="session")
+def viewed_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of a copy of `tiny_run` whose store has two shifted views of each train picture."""
+    from stages.__main__ import main
+
+    folder = tmp_path_factory.mktemp("viewed")
+    shutil.copytree(tiny_run.parent / "checkpoints", folder, dirs_exist_ok=True)
+    options = ["--config", str(tiny_run), "--checkpoints", str(folder)]
+    options += ["--codes.shifted_views", "2", "--codes.shift", "3"]
+    assert main(["codes", *options]) == 0
+    return options
+
+
 @pytest.fixture(scope="session", params=get_args(TextForm))
 def text_run(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of a copy of `tiny_run` whose prior reads this form of the captions."""

@@ -50,8 +50,8 @@ class DiffusionConfig:
     space: Literal["latent", "pixel"] = "latent"
     """What is denoised: both levels' latents on the bottom grid (side `image_size` / 4), or the picture itself."""
     shifted_views: bool = True
-    """Whether latents are learnt from the code store's shifted views too (`codes.shifted_views`). They are more
-    pictures, and need more steps."""
+    """Whether latents are learnt from the code store's shifted views too (`codes.shifted_views`), as the prior's codes
+    are; pixels never are."""
     channels: list[int] = field(default_factory=lambda: [64, 96])
     """Width of the U-Net at each resolution, from that of the space down; multiples of 32."""
     attention_side: int = 8

@@ -1,19 +1,15 @@
 """Shifted views: the same picture a little moved, for training alone."""
 
-import dataclasses
-import shutil
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
-from stages.__main__ import main, parse_config
+from stages.__main__ import parse_config
 from stages.blip import load_features
 from stages.codes import CodeStore
 from stages.codes.views import VIEWS, shift_pictures
 from stages.data import load_dataset, to_tensor
-from stages.diffusion.stage import collect_latents
 from stages.vqvae import load_vqvae
 from stages.workspace import Workspace
 
@@ -37,19 +33,8 @@ def test_a_view_is_the_picture_moved_with_its_border_repeated() -> None:
     assert not np.array_equal(moved, shift_pictures(pictures, np.arange(40), view=2, shift=2, seed=3))
 
 
-@pytest.fixture(scope="module")
-def viewed(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A copy of `tiny_run` whose store has two views of each train picture."""
-    made, folder = Workspace(parse_config("codes", ["--config", str(tiny_run)])), tmp_path_factory.mktemp("viewed")
-    shutil.copytree(made.root, folder / made.root.name)
-    options = ["--config", str(tiny_run), "--checkpoints", str(folder)]
-    options += ["--codes.shifted_views", "2", "--codes.shift", "3"]
-    assert main(["codes", *options]) == 0
-    return Workspace(parse_config("codes", options))
-
-
-def test_views_are_stored_beside_train_and_no_other_split(tiny_run: Path, viewed: Workspace) -> None:
-    made = Workspace(parse_config("codes", ["--config", str(tiny_run)]))
+def test_views_are_stored_beside_train_and_no_other_split(tiny_run: Path, viewed_run: list[str]) -> None:
+    made, viewed = (Workspace(parse_config("codes", options)) for options in (["--config", str(tiny_run)], viewed_run))
     original, store = (CodeStore.open(workspace.directory("codes")) for workspace in (made, viewed))
     assert VIEWS not in original.splits
     assert store.splits == (*original.splits, VIEWS)
@@ -67,14 +52,3 @@ def test_views_are_stored_beside_train_and_no_other_split(tiny_run: Path, viewed
     embedding = torch.from_numpy(load_features(viewed.directory("blip")).image_pooled[row : row + 1].copy())
     expected = load_vqvae(viewed.directory("vqvae")).encode(to_tensor(moved), embedding)
     assert np.array_equal(learnt.bottom[2 * count + 5], expected.bottom[0].numpy())
-
-
-@pytest.mark.parametrize("views", [True, False])
-def test_the_baseline_learns_from_views_where_it_is_told_to(viewed: Workspace, views: bool) -> None:
-    section = dataclasses.replace(viewed.config.diffusion, shifted_views=views)
-    told = Workspace(dataclasses.replace(viewed.config, diffusion=section))
-    material = collect_latents(told, load_features(viewed.directory("blip")))
-    store = CodeStore.open(viewed.directory("codes"))
-    learnt = store.read_train() if views else store.read("train")
-    assert np.array_equal(material.train.record_rows, learnt.record_rows)
-    assert np.array_equal(material.val.record_rows, store.read("val").record_rows)
