@@ -43,23 +43,22 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def viewed_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of a copy of `tiny_run` whose store has two shifted views of each train picture."""
-    from stages.__main__ import main
-
-    folder = tmp_path_factory.mktemp("viewed")
-    shutil.copytree(tiny_run.parent / "checkpoints", folder, dirs_exist_ok=True)
-    options = ["--config", str(tiny_run), "--checkpoints", str(folder)]
-    options += ["--codes.shifted_views", "2", "--codes.shift", "3"]
-    assert main(["codes", *options]) == 0
-    return options
+    views = ["--codes.shifted_views", "2", "--codes.shift", "3"]
+    return _copy_with_another(tiny_run, tmp_path_factory.mktemp("viewed"), "codes", views)
 
 
 @pytest.fixture(scope="session", params=get_args(TextForm))
 def text_run(request: pytest.FixtureRequest, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Options of a copy of `tiny_run` whose prior reads this form of the captions."""
+    return _copy_with_another(
+        tiny_run, tmp_path_factory.mktemp(request.param), "prior", ["--prior.text", request.param]
+    )
+
+
+def _copy_with_another(tiny_run: Path, folder: Path, stage: str, changes: list[str]) -> list[str]:
     from stages.__main__ import main
 
-    folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(tiny_run.parent / "checkpoints", folder, dirs_exist_ok=True)
-    options = ["--config", str(tiny_run), "--checkpoints", str(folder), "--prior.text", request.param]
-    assert main(["prior", *options]) == 0
+    options = ["--config", str(tiny_run), "--checkpoints", str(folder), *changes]
+    assert main([stage, *options]) == 0
     return options
